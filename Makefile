@@ -1,0 +1,40 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Each target does its own set-up, and keeps it in a cache for the next time (CONTRIBUTING.md).
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint docs build lab-up lab-down clean distclean
+
+SCENARIO ?=
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo:  ## start a cloud, drain a host of it, stop it again (KEEP=1 leaves it up)
+	@.ci/demo
+
+test:  ## everything that must pass (PARTS="unit lint" runs only these)
+	@.ci/test $(PARTS)
+
+test-fast:  ## ruff and the unit tests, in less than a minute
+	@.ci/test --fast
+
+lint:  ## ruff, yamllint, ansible-lint, changelog, spelling
+	@.ci/test lint
+
+docs:  ## check the modules' documentation
+	@.ci/test docs-lint
+
+build:  ## the collection's tarball, in dist/
+	@.ci/build
+
+lab-up:  ## start a lab (SCENARIO=file.yml for another than the default)
+	@lab/lab up $(if $(SCENARIO),--scenario $(SCENARIO))
+
+lab-down:  ## stop the lab
+	@lab/lab down
+
+clean:  ## remove what was built in and for this clone
+	@.ci/clean
+
+distclean:  ## and the cache that all clones share
+	@.ci/clean --cache
