@@ -77,8 +77,9 @@ class Host:
     GPUs (default 0), ``sev``: memory encryption (default false). ``nic_gbit_s``: link used by
     migrations, per direction (default: the scenario's ``migration_link_gbit_s``). ``aggregate``
     and ``availability_zone``: names (default: none; a zone without an aggregate makes one of its
-    own name). ``enabled``: whether its service starts enabled (default true). ``crash``: its
-    nova-compute dies at that moment of the next migration from it (default: never).
+    own name). ``enabled``: whether its service is left enabled by ``lab seed`` (default true).
+    ``crash``: its nova-compute dies at that moment of the next migration from it, once the
+    population is there (default: never).
     """
 
     name: str = _option(pattern=NAME)
@@ -215,7 +216,7 @@ class Guest:
     decides). ``availability_zone``: asked for at creation, hence pinned (default: none).
     ``group``: server group. ``state``: one of GUEST_STATES (default active). ``alive``: for state
     error, whether the guest runs (default true). ``locked``, ``config_drive`` (default false),
-    ``metadata`` (default none).
+    ``metadata`` and ``tags`` (default none).
     ``dirty_rate_mib_s``: memory written per second (default 5), within ``working_set_mib``
     (default: a quarter of the RAM). ``resident_mib``: memory to send in the first round (default:
     the RAM). ``faults`` and ``alter``: see GuestFaults and Alteration.
@@ -237,6 +238,7 @@ class Guest:
     locked: bool = False
     config_drive: bool = False
     metadata: Mapping[str, str] = _option({})
+    tags: tuple[str, ...] = ()
     dirty_rate_mib_s: float = _option(5.0, least=0)
     working_set_mib: int | None = _option(None, least=0)
     resident_mib: int | None = _option(None, least=0)
@@ -351,7 +353,7 @@ def load(path: str | Path) -> Scenario:
 def parse(text: str, source: str = "") -> Scenario:
     """Read a scenario from YAML text; ``source`` names it in errors."""
     try:
-        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+        document = yaml.load(text, Loader=_StrictLoader)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ScenarioError("scenario", source, f"correct the YAML: {reason}", source) from error
@@ -456,7 +458,9 @@ def _convert_object(cls: typing.Any, value: object, key: str) -> typing.Any:
         given[name] = _convert(hints[name], item, path)
         _check_limits(given[name], known[name].metadata, path)
     for name, spec in known.items():
-        missing = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
+        missing = (
+            spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
+        )
         if missing and name not in given:
             raise ScenarioError(f"{key}.{name}" if key else name, None, "this key is required")
     return cls(**given)
@@ -531,6 +535,7 @@ def _check(scenario: Scenario) -> None:
     for key in ("hosts", "flavors", "images", "server_groups", "networks", "volumes", "guests"):
         _check_unique(key, getattr(scenario, key))
     _check_cpu_sets(scenario.hosts)
+    _check_aggregates(scenario.hosts)
     for number, host in enumerate(scenario.hosts):
         _check_host(host, f"hosts[{number}]")
     for number, volume in enumerate(scenario.volumes):
@@ -563,8 +568,23 @@ def _check_cpu_sets(hosts: tuple[Host, ...]) -> None:
         first = getattr(hosts[0], key)
         for number, host in enumerate(hosts):
             if getattr(host, key) != first:
-                remedy = f"give every host the same value as hosts[0] ({first!r}): they share nova.conf"
+                remedy = (
+                    f"give every host the same value as hosts[0] ({first!r}): they share nova.conf"
+                )
                 raise ScenarioError(f"hosts[{number}].{key}", getattr(host, key), remedy)
+
+
+def _check_aggregates(hosts: tuple[Host, ...]) -> None:
+    zones: dict[str, str | None] = {}
+    for number, host in enumerate(hosts):
+        if host.aggregate is None:
+            continue
+        zone = zones.setdefault(host.aggregate, host.availability_zone)
+        if host.availability_zone != zone:
+            remedy = f"an aggregate has one zone, and {host.aggregate!r} has {zone!r} already"
+            raise ScenarioError(
+                f"hosts[{number}].availability_zone", host.availability_zone, remedy
+            )
 
 
 def _check_host(host: Host, key: str) -> None:

@@ -1,0 +1,477 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Creates a scenario's population in a running cloud, through its public APIs.
+
+Seeding is idempotent: what exists by name is left, and every guest is led from the state it is
+found in to the one it should have. One list call per round tells how all guests are.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import openstack
+from openstack import exceptions
+
+from lab import seed_plan
+from lab.scenario import Guest, Host, Nic, Scenario, Volume
+from lab.seed_plan import ALTER, CREATE, DONE, LOCK, WAIT, Unreachable, View
+
+COMPUTE_MICROVERSION = "2.100"
+SRIOV_PHYSICAL_NETWORK = "physnet1"
+WORKERS = 4
+# Two attempts per action: the first may meet a guest that Nova has just started to work on.
+ATTEMPTS = 2
+STALL_SECONDS = 120.0
+Say = Callable[[str], None]
+
+
+class SeedError(Exception):
+    """The population is not what the scenario asks for; the text names what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What seeding did: guests by state, how many of them were created, and seconds."""
+
+    scenario: str
+    states: dict[str, int]
+    created: int
+    seconds: float
+
+    def __str__(self) -> str:
+        states = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()))
+        return (
+            f"seeded {self.scenario}: {sum(self.states.values())} guests ({states or 'none'}), "
+            f"{self.created} created, in {self.seconds:.1f} s"
+        )
+
+
+def seed(
+    scenario: Scenario, clouds_file: Path, control_url: str, say: Say = print, cloud: str = "lab"
+) -> Summary:
+    """Create what the scenario describes and return a Summary, also given to ``say``.
+
+    ``clouds_file`` is the lab's clouds.yaml, ``control_url`` the root of its control API.
+    Raises SeedError naming each guest that did not reach its state, and why.
+    """
+    started = time.monotonic()
+    config = openstack.config.OpenStackConfig(config_files=[str(clouds_file)])
+    region = config.get_one(cloud=cloud)
+    region.config["compute_default_microversion"] = COMPUTE_MICROVERSION
+    connection = openstack.connection.Connection(
+        config=region, app_name="lowtide-lab-seed", app_version="1"
+    )
+    control = Control(control_url)
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="seed") as pool:
+        catalog = _build_catalog(connection, scenario, pool)
+        population = _Population(connection, control, scenario, catalog, pool)
+        population.run()
+    _arm_hosts(connection, control, scenario.hosts)
+    summary = Summary(
+        scenario=scenario.name,
+        states=dict(collections.Counter(guest.state for guest in scenario.guests)),
+        created=population.created,
+        seconds=time.monotonic() - started,
+    )
+    say(str(summary))
+    return summary
+
+
+class Control:
+    """A client of the lab's control API, for what no OpenStack API does."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        """Send a PUT and return the decoded answer; raises SeedError."""
+        return self._send("PUT", path, body)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Send a POST and return the decoded answer; raises SeedError."""
+        return self._send("POST", path, body)
+
+    def _send(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        request = urllib.request.Request(
+            self._url + path,
+            method=method,
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            text = error.read().decode(errors="replace").strip()
+            raise SeedError(f"control API: {method} {path}: {error.code}: {text}") from error
+        except OSError as error:
+            raise SeedError(f"control API: {method} {self._url}{path}: {error}") from error
+
+
+# --- what guests are made of ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Catalog:
+    """Identifiers of what guests are made of, by name."""
+
+    flavors: dict[str, str]
+    images: dict[str, str]
+    networks: dict[str, str]
+    volumes: dict[str, str]
+    groups: dict[str, str]
+
+
+def _build_catalog(connection: Any, scenario: Scenario, pool: ThreadPoolExecutor) -> _Catalog:
+    """Create whatever is missing, the independent kinds side by side."""
+    _ensure_aggregates(connection, scenario.hosts)
+    images = pool.submit(_ensure_images, connection, scenario)
+    flavors = pool.submit(_ensure_flavors, connection, scenario)
+    networks = pool.submit(_ensure_networks, connection, scenario)
+    groups = pool.submit(_ensure_groups, connection, scenario)
+    volumes = _ensure_volumes(connection, scenario.volumes, images.result(), pool)
+    return _Catalog(flavors.result(), images.result(), networks.result(), volumes, groups.result())
+
+
+def _ensure_aggregates(connection: Any, hosts: Iterable[Host]) -> None:
+    known = {aggregate.name: aggregate for aggregate in connection.compute.aggregates()}
+    for host in hosts:
+        name = host.aggregate or host.availability_zone
+        if name is None:
+            continue
+        if name not in known:
+            attributes = {"name": name}
+            if host.availability_zone is not None:
+                attributes["availability_zone"] = host.availability_zone
+            known[name] = connection.compute.create_aggregate(**attributes)
+        if host.name not in (known[name].hosts or []):
+            known[name] = connection.compute.add_host_to_aggregate(known[name].id, host.name)
+
+
+def _ensure_images(connection: Any, scenario: Scenario) -> dict[str, str]:
+    known = {image.name: image.id for image in connection.image.images()}
+    for image in scenario.images:
+        if image.name not in known:
+            made = connection.image.create_image(
+                name=image.name,
+                disk_format="raw",
+                container_format="bare",
+                visibility="public",
+                data=bytes(image.size_mib * 1024 * 1024),
+                **image.properties,
+            )
+            known[image.name] = made.id
+    return known
+
+
+def _ensure_flavors(connection: Any, scenario: Scenario) -> dict[str, str]:
+    known = {flavor.name: flavor.id for flavor in connection.compute.flavors()}
+    for flavor in scenario.flavors:
+        if flavor.name not in known:
+            made = connection.compute.create_flavor(
+                name=flavor.name, vcpus=flavor.vcpus, ram=flavor.ram_mib, disk=flavor.disk_gib
+            )
+            if flavor.extra_specs:
+                connection.compute.create_flavor_extra_specs(made, dict(flavor.extra_specs))
+            known[flavor.name] = made.id
+    return known
+
+
+def _ensure_networks(connection: Any, scenario: Scenario) -> dict[str, str]:
+    known = {network.name: network.id for network in connection.network.networks()}
+    for network in scenario.networks:
+        if network.name in known:
+            continue
+        provider = {}
+        if network.sriov:
+            provider["provider_network_type"] = "vlan"
+            provider["provider_physical_network"] = SRIOV_PHYSICAL_NETWORK
+        made = connection.network.create_network(name=network.name, **provider)
+        connection.network.create_subnet(
+            network_id=made.id, name=network.name, ip_version=4, cidr=network.cidr,
+            enable_dhcp=False,
+        )  # fmt: skip
+        known[network.name] = made.id
+    return known
+
+
+def _ensure_groups(connection: Any, scenario: Scenario) -> dict[str, str]:
+    known = {group.name: group.id for group in connection.compute.server_groups()}
+    for group in scenario.server_groups:
+        if group.name not in known:
+            attributes: dict[str, Any] = {"name": group.name, "policy": group.policy}
+            if group.rules:
+                attributes["rules"] = {key: int(value) for key, value in group.rules.items()}
+            known[group.name] = connection.compute.create_server_group(**attributes).id
+    return known
+
+
+def _ensure_volumes(
+    connection: Any, volumes: Iterable[Volume], images: dict[str, str], pool: ThreadPoolExecutor
+) -> dict[str, str]:
+    wanted = {volume.name: volume for volume in volumes}
+    if not wanted:
+        return {}
+    known = {volume.name: volume.id for volume in connection.block_storage.volumes()}
+    missing = [volume for name, volume in wanted.items() if name not in known]
+
+    def create(volume: Volume) -> None:
+        image = {"image_id": images[volume.image]} if volume.image else {}
+        connection.block_storage.create_volume(name=volume.name, size=volume.size_gib, **image)
+
+    list(pool.map(create, missing))
+    return _await_volumes(connection, wanted)
+
+
+def _await_volumes(connection: Any, wanted: Iterable[str]) -> dict[str, str]:
+    deadline = time.monotonic() + STALL_SECONDS
+    while True:
+        found = {v.name: v for v in connection.block_storage.volumes() if v.name in wanted}
+        unready = {
+            name: found[name].status if name in found else "missing"
+            for name in wanted
+            if name not in found or found[name].status not in ("available", "in-use")
+        }
+        if not unready:
+            return {name: volume.id for name, volume in found.items()}
+        if time.monotonic() > deadline or "error" in unready.values():
+            listed = ", ".join(f"{name} ({status})" for name, status in unready.items())
+            raise SeedError(f"volumes not available: {listed}; see `lab log cinder`")
+        time.sleep(0.5)
+
+
+def _arm_hosts(connection: Any, control: Control, hosts: Iterable[Host]) -> None:
+    """Disable services and set crashes to come; last, since the population needs its hosts."""
+    if any(not host.enabled for host in hosts):
+        services = {s.host: s for s in connection.compute.services(binary="nova-compute")}
+        for host in hosts:
+            if not host.enabled and services[host.name].status == "enabled":
+                connection.compute.disable_service(
+                    services[host.name], disabled_reason="disabled by the scenario"
+                )
+    for host in hosts:
+        if host.crash is not None:
+            control.post(f"/hosts/{host.name}/crash", {"when": host.crash})
+
+
+# --- guests --------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one guest is in this run."""
+
+    guest: Guest
+    server_id: str | None = None
+    job: Future | None = None
+    attempts: collections.Counter = field(default_factory=collections.Counter)
+    last: object = None
+    altered: bool = False
+    problem: str | None = None
+
+
+class _Population:
+    """Leads every guest to its state: list, decide, act, until nothing is left to do."""
+
+    def __init__(
+        self,
+        connection: Any,
+        control: Control,
+        scenario: Scenario,
+        catalog: _Catalog,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._connection, self._compute = connection, connection.compute
+        self._control, self._scenario = control, scenario
+        self._catalog, self._pool = catalog, pool
+        self.created = 0
+
+    def run(self) -> None:
+        """Return when every guest is in its state; raise SeedError naming those that are not."""
+        everyone = [_Progress(guest) for guest in self._scenario.guests]
+        self._register_existing(everyone)
+        open_ = everyone
+        moved = time.monotonic()
+        while open_:
+            began = time.monotonic()
+            servers = self._list()
+            changed = [self._advance(one, servers.get(one.guest.name)) for one in open_]
+            open_ = [one for one in open_ if one.problem is None and one.last != DONE]
+            now = time.monotonic()
+            moved = now if any(changed) else moved
+            if now - moved > STALL_SECONDS:
+                for one in open_:
+                    one.problem = f"no progress for {STALL_SECONDS:.0f} s, {one.last}"
+                break
+            if open_:
+                # A list costs Nova more with every guest: leave it time to do the work, too.
+                time.sleep(max(0.5, now - began))
+        problems = [f"{one.guest.name}: {one.problem}" for one in everyone if one.problem]
+        if problems:
+            raise SeedError(
+                f"{len(problems)} guests not in their state:\n  " + "\n  ".join(problems)
+            )
+
+    def _register_existing(self, everyone: Iterable[_Progress]) -> None:
+        servers = self._list()
+        for one in everyone:
+            server = servers.get(one.guest.name)
+            if server is not None:
+                self._register(one.guest, server.id)
+
+    def _list(self) -> dict[str, Any]:
+        found = self._compute.servers(details=True, all_projects=True, is_soft_deleted=True)
+        return {server.name: server for server in found}
+
+    def _advance(self, one: _Progress, server: Any) -> bool:
+        """Take a guest's next step, if it is free for one; return whether anything changed."""
+        if one.job is not None:
+            if not one.job.done():
+                return False
+            job, one.job = one.job, None
+            one.problem = self._outcome(one, job)
+            # The list is older than the action's end: decide on the next one.
+            return True
+        one.server_id = server.id if server else None
+        view = _view(server) if server else None
+        step = seed_plan.next_step(one.guest, view, one.altered)
+        changed = (step, view) != one.last
+        if isinstance(step, Unreachable):
+            one.problem = step.reason
+        elif step == DONE:
+            one.last = DONE
+            return True
+        elif step != WAIT:
+            one.attempts[step] += 1
+            one.job = self._pool.submit(self._act, step, one)
+        one.last = (step, view)
+        return changed
+
+    def _outcome(self, one: _Progress, job: Future) -> str | None:
+        """Return why an action makes its guest hopeless, or None."""
+        error = job.exception()
+        step = one.last[0] if isinstance(one.last, tuple) else one.last
+        if error is None:
+            if one.attempts[step] > ATTEMPTS:
+                return f"{step} done {one.attempts[step]} times without effect"
+            return None
+        if not isinstance(error, exceptions.SDKException | SeedError):
+            raise error
+        again = isinstance(error, exceptions.ConflictException)
+        return None if again and one.attempts[step] < ATTEMPTS else f"{step}: {error}"
+
+    def _act(self, step: str, one: _Progress) -> None:
+        guest, server = one.guest, one.server_id
+        if step == CREATE:
+            self._create(guest)
+        elif step == ALTER:
+            altered = seed_plan.alteration(guest)
+            self._control.post(f"/servers/{server}/alter", _given(dataclasses.asdict(altered)))
+            one.altered = True
+        else:
+            self._operate(step, guest, server)
+
+    def _operate(self, step: str, guest: Guest, server: str | None) -> None:
+        compute = self._compute
+        operations: dict[str, Callable[[], Any]] = {
+            "pause": lambda: compute.pause_server(server),
+            "stop": lambda: compute.stop_server(server),
+            "suspend": lambda: compute.suspend_server(server),
+            "rescue": lambda: compute.rescue_server(server),
+            "shelve": lambda: compute.shelve_server(server),
+            "migrate": lambda: compute.migrate_server(server, host=guest.host),
+            "live_migrate": lambda: self._live_migrate(guest, server),
+            "reset_to_error": lambda: compute.reset_server_state(server, "error"),
+            "soft_delete": lambda: compute.delete_server(server),
+            LOCK: lambda: compute.lock_server(server),
+        }
+        operations[step]()
+
+    def _live_migrate(self, guest: Guest, server: str | None) -> None:
+        # The SDK's own call waits for the scheduler, and may force.
+        answer = self._compute.post(
+            f"/servers/{server}/action",
+            json={"os-migrateLive": {"host": guest.destination, "block_migration": "auto"}},
+            microversion=COMPUTE_MICROVERSION,
+        )
+        exceptions.raise_from_response(answer)
+
+    def _create(self, guest: Guest) -> None:
+        body: dict[str, Any] = {
+            "name": guest.name,
+            "flavor_id": self._catalog.flavors[guest.flavor],
+            "networks": [self._port(guest, n, nic) for n, nic in enumerate(guest.networks)]
+            or "none",
+            "host": seed_plan.creation_host(guest),
+            "availability_zone": guest.availability_zone,
+            "config_drive": guest.config_drive or None,
+            "metadata": dict(guest.metadata),
+            "tags": list(guest.tags),
+            "image_id": self._catalog.images[guest.image] if guest.image else None,
+            "block_device_mapping": self._disks(guest),
+        }
+        if guest.group:
+            body["scheduler_hints"] = {"group": self._catalog.groups[guest.group]}
+        server = self._compute.create_server(**_given(body))
+        self.created += 1
+        self._register(guest, server.id)
+
+    def _register(self, guest: Guest, server: str) -> None:
+        self._control.put(f"/guests/{server}", self._scenario.behaviour(guest))
+
+    def _port(self, guest: Guest, number: int, nic: Nic) -> dict[str, str]:
+        network = self._catalog.networks[nic.network]
+        if not nic.direct:
+            return {"uuid": network}
+        name = f"{guest.name}-{number}"
+        found = next(iter(self._connection.network.ports(name=name)), None)
+        port = found or self._connection.network.create_port(
+            name=name, network_id=network, binding_vnic_type="direct"
+        )
+        return {"port": port.id}
+
+    def _disks(self, guest: Guest) -> list[dict[str, Any]]:
+        if guest.volume is None and not guest.volumes:
+            return []
+        disks: list[dict[str, Any]] = []
+        if guest.image is not None:
+            disks.append({
+                "boot_index": 0, "uuid": self._catalog.images[guest.image],
+                "source_type": "image", "destination_type": "local",
+            })  # fmt: skip
+        boot = [guest.volume] if guest.volume else []
+        for name in (*boot, *guest.volumes):
+            disks.append({
+                "boot_index": 0 if name == guest.volume else -1,
+                "uuid": self._catalog.volumes[name],
+                "source_type": "volume", "destination_type": "volume",
+            })  # fmt: skip
+        return disks
+
+
+def _view(server: Any) -> View:
+    fault = server.fault or {}
+    return View(
+        status=server.status,
+        task_state=server.task_state,
+        host=server.compute_host,
+        locked=bool(server.is_locked),
+        launched=server.launched_at is not None,
+        fault=fault.get("message") if isinstance(fault, dict) else str(fault),
+    )
+
+
+def _given(mapping: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is None or empty, so that the service's own default holds."""
+    return {key: value for key, value in mapping.items() if value not in (None, [], {})}
