@@ -1,5 +1,6 @@
 # Copyright (c) 2026, The Lowtide authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash
 # Where things are. Sourced by every script here, by bash or zsh; env.sh adds the tools to it.
 #   LOWTIDE_ROOT   this clone
 #   LOWTIDE_CACHE  what clones share, each entry named by the hash of what it is built from
