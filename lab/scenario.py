@@ -252,8 +252,9 @@ class ApiFault:
     """Calls that a service answers wrongly.
 
     The ``nth`` call (default 1) to ``service`` whose method (default: any) and path (a regular
-    expression) match, and the ``times - 1`` after it (default 1), get ``action``: 500, 503, hang
-    (for ``seconds``, default 60, then reset) or reset (the connection closes).
+    expression) match, from a ``client`` whose User-Agent starts so (default: any), and the
+    ``times - 1`` after it (default 1), get ``action``: 500, 503, hang (for ``seconds``, default
+    60, then reset) or reset (the connection closes).
     """
 
     service: str = _option(choices=API_SERVICES)
@@ -263,6 +264,7 @@ class ApiFault:
     nth: int = _option(1, least=1)
     times: int = _option(1, least=1)
     seconds: float = _option(60.0, least=0)
+    client: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

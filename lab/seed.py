@@ -276,9 +276,18 @@ class _Progress:
     server_id: str | None = None
     job: Future | None = None
     attempts: collections.Counter = field(default_factory=collections.Counter)
-    last: object = None
+    step: str | Unreachable | None = None
+    view: View | None = None
     altered: bool = False
     problem: str | None = None
+
+    def describe(self) -> str:
+        """Say what this guest is waiting for, in words."""
+        if self.job is not None:
+            return f"{self.step} does not return"
+        if self.view is None:
+            return "there is no such server"
+        return f"status {self.view.status}, task {self.view.task_state}, on {self.view.host}"
 
 
 class _Population:
@@ -307,12 +316,12 @@ class _Population:
             began = time.monotonic()
             servers = self._list()
             changed = [self._advance(one, servers.get(one.guest.name)) for one in open_]
-            open_ = [one for one in open_ if one.problem is None and one.last != DONE]
+            open_ = [one for one in open_ if one.problem is None and one.step != DONE]
             now = time.monotonic()
             moved = now if any(changed) else moved
             if now - moved > STALL_SECONDS:
                 for one in open_:
-                    one.problem = f"no progress for {STALL_SECONDS:.0f} s, {one.last}"
+                    one.problem = f"no progress for {STALL_SECONDS:.0f} s; {one.describe()}"
                 break
             if open_:
                 # A list costs Nova more with every guest: leave it time to do the work, too.
@@ -346,30 +355,24 @@ class _Population:
         one.server_id = server.id if server else None
         view = _view(server) if server else None
         step = seed_plan.next_step(one.guest, view, one.altered)
-        changed = (step, view) != one.last
+        changed = (step, view) != (one.step, one.view)
+        one.step, one.view = step, view
         if isinstance(step, Unreachable):
             one.problem = step.reason
-        elif step == DONE:
-            one.last = DONE
-            return True
-        elif step != WAIT:
+        elif step not in (DONE, WAIT):
             one.attempts[step] += 1
             one.job = self._pool.submit(self._act, step, one)
-        one.last = (step, view)
         return changed
 
     def _outcome(self, one: _Progress, job: Future) -> str | None:
         """Return why an action makes its guest hopeless, or None."""
-        error = job.exception()
-        step = one.last[0] if isinstance(one.last, tuple) else one.last
+        error, tries = job.exception(), one.attempts[one.step]
         if error is None:
-            if one.attempts[step] > ATTEMPTS:
-                return f"{step} done {one.attempts[step]} times without effect"
-            return None
+            return f"{one.step} done {tries} times without effect" if tries > ATTEMPTS else None
         if not isinstance(error, exceptions.SDKException | SeedError):
             raise error
-        again = isinstance(error, exceptions.ConflictException)
-        return None if again and one.attempts[step] < ATTEMPTS else f"{step}: {error}"
+        again = isinstance(error, exceptions.ConflictException) and tries < ATTEMPTS
+        return None if again else f"{one.step}: {error}"
 
     def _act(self, step: str, one: _Progress) -> None:
         guest, server = one.guest, one.server_id
