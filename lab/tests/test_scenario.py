@@ -174,7 +174,8 @@ def test_cpu_sets_are_read_as_nova_reads_them():
             "share nova.conf",
         ),
         (
-            "name: a\nhosts: [{name: a, aggregate: g}, {name: b, aggregate: g, availability_zone: x}]",
+            "name: a\nhost_defaults: {aggregate: g}\n"
+            "hosts: [{name: a}, {name: b, availability_zone: x}]",
             "hosts[1].availability_zone",
             "one zone",
         ),
