@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+
+from lab.backend import LabError
 
 SCENARIOS_DIR = Path(__file__).resolve().parent / "scenarios"
 
@@ -40,7 +43,7 @@ CPU_SET = r"\d+(-\d+)?(,\d+(-\d+)?)*"
 CIDR = r"\d+\.\d+\.\d+\.\d+/\d+"
 
 
-class ScenarioError(Exception):
+class ScenarioError(LabError):
     """A scenario that cannot be used.
 
     Attributes: ``key`` (path of the offending key, such as ``guests[3].flavor``), ``value``
@@ -383,10 +386,14 @@ class _StrictLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node, deep=False):
         seen = set()
-        for key_node, _value in node.value:
+        for key_node, _value in node.value if isinstance(node, yaml.MappingNode) else ():
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, typing.Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a text", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice", key_node.start_mark
@@ -507,6 +514,8 @@ def _convert_scalar(hint: type, value: object, key: str) -> object:
     # The fault actions 500 and 503 read as numbers in YAML.
     if hint is str and key.endswith(".action") and isinstance(value, int):
         return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ScenarioError(key, value, "write a finite number")
     if isinstance(value, hint) and not (hint is not bool and isinstance(value, bool)):
         return value
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

@@ -24,6 +24,7 @@ import openstack
 from openstack import exceptions
 
 from lab import seed_plan
+from lab.backend import LabError
 from lab.scenario import Guest, Host, Nic, Scenario, Volume
 from lab.seed_plan import ALTER, CREATE, DONE, LOCK, WAIT, Unreachable, View
 
@@ -36,7 +37,7 @@ STALL_SECONDS = 120.0
 Say = Callable[[str], None]
 
 
-class SeedError(Exception):
+class SeedError(LabError):
     """The population is not what the scenario asks for; the text names what is missing."""
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lab import scenario
 from lab.scenario import ScenarioError
@@ -145,6 +148,8 @@ def test_cpu_sets_are_read_as_nova_reads_them():
         ("name: a b\nhosts: [{name: a}]", "name", "matches"),
         ("name: a\nname: b", "scenario", "given twice"),
         ("name: [", "scenario", "correct the YAML"),
+        ("? [name]\n: b", "scenario", "a key must be a text"),
+        ("a: !!python/object:os.system x", "scenario", "correct the YAML"),
         ("name: a\nhosts: {name: a}", "hosts", "list"),
         ("name: a\nhosts: [a]", "hosts[0]", "mapping"),
         ("name: a\nhosts: [{}]", "hosts[0].name", "required"),
@@ -180,6 +185,7 @@ def test_cpu_sets_are_read_as_nova_reads_them():
             "one zone",
         ),
         ("name: a\ntime_scale: 0\nhosts: [{name: a}]", "time_scale", "greater than 0"),
+        ("name: a\ntime_scale: .nan\nhosts: [{name: a}]", "time_scale", "finite"),
         ("name: a\ntoken_seconds: 1.5\nhosts: [{name: a}]", "token_seconds", "whole number"),
         ("name: a\nnova: {DEFAULT: {a: [1]}}\nhosts: [{name: a}]", "nova['DEFAULT']['a']", "text"),
         ("name: a\nnova: {1: {a: 1}}\nhosts: [{name: a}]", "nova", "quotes"),
@@ -250,6 +256,25 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path):
     (tmp_path / "x.yml").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(ScenarioError, match="readable file"):
         scenario.load(tmp_path / "x.yml")
+
+
+KEYS = st.sampled_from([spec.name for cls in DOCUMENTED for spec in dataclasses.fields(cls)])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("a"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=5))
+def test_whatever_a_file_says_the_only_error_is_a_scenario_error(document):
+    base = yaml.safe_load(BASE)
+    try:
+        loaded = scenario.from_mapping({**base, **document})
+    except ScenarioError:
+        return
+    assert loaded.hosts
+    assert 0 < loaded.time_scale < float("inf")
 
 
 @pytest.mark.parametrize("cls", DOCUMENTED, ids=lambda cls: cls.__name__)
