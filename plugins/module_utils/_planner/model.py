@@ -229,7 +229,8 @@ class Evidence:
 
     ``allocations``: names of the compute hosts whose providers hold the guest's
     allocations. ``leftover_allocations``: the migration's own consumer still holds some.
-    ``attachments``: volume id -> number of attachments that this guest has to it.
+    ``attachments``: each volume that Nova lists on the guest now -> number of attachments
+    that this guest has to it in Cinder; empty when there is no block storage service.
     ``domains``: host -> state, from libvirt; ``None`` when the hypervisors were not asked.
     """
 
@@ -261,7 +262,14 @@ class Exclusions:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to move. The defaults are the modules' defaults; see the modules' documentation."""
+    """How to move. The defaults are the modules' defaults; see the modules' documentation.
+
+    Times in seconds. ``record_timeout``: for Nova to make a migration record after it took
+    a request. ``settle_timeout``: for a state that passes by itself. ``quiet_seconds``: after
+    the service was disabled, for builds that were already scheduled to show up.
+    ``escalation_timeout``: for an abort or force-complete to take effect. ``api_patience``:
+    for an API that does not answer. ``deadline`` 0: none.
+    """
 
     max_parallel: int = 1
     max_parallel_per_destination: int = 0
@@ -275,6 +283,8 @@ class Options:
     record_timeout: float = 60.0
     escalation_timeout: float = 120.0
     deadline: float = 0.0
+    quiet_seconds: float = 10.0
+    api_patience: float = 300.0
     on_failure: str = "continue"
     on_blocker: str = "fail"
     allow_cold_migration: bool = False
@@ -297,6 +307,7 @@ LIVE = "live"
 COLD = "cold"
 WAIT = "wait"
 CONFIRM = "confirm"
+RECOVER = "recover"
 BLOCKED = "blocked"
 EXCLUDED = "excluded"
 
@@ -305,8 +316,9 @@ EXCLUDED = "excluded"
 class Verdict:
     """What becomes of a guest, and why.
 
-    ``method``: live, cold, wait (not now), confirm (an unconfirmed cold migration),
-    blocked (cannot go) or excluded. ``code``: one word for machines. ``notes``: what the
+    ``method``: live, cold, wait (not now), confirm (an unconfirmed cold migration or
+    resize), recover (reset the ERROR that a failed migration left), blocked (cannot go) or
+    excluded. ``code``: one word for machines. ``notes``: what the
     operator should know of a guest that does move.
     """
 
@@ -363,13 +375,14 @@ VERIFYING = "verifying"
 RECOVERING = "recovering"
 MOVED = "moved"
 LEFT = "left"
+UNVERIFIED = "unverified"
 GONE = "gone"
 SKIPPED = "excluded"
 
 #: Phases in which a guest holds one of the ``max_parallel`` places.
 HOLDING = frozenset({REQUESTED, MIGRATING, CONFIRMING})
 #: Phases that a guest never leaves.
-FINAL = frozenset({MOVED, GONE, SKIPPED})
+FINAL = frozenset({MOVED, UNVERIFIED, GONE, SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,7 +420,6 @@ class Move:
     predicted_seconds: float = 0.0
     predicted_bytes: int = 0
     group_id: str = ""
-    volumes: tuple[str, ...] = ()
     code: str = ""
     reason: str = ""
     remedy: str = ""
@@ -415,10 +427,19 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The state of one run between two ticks: small, serialisable, rebuildable from Nova."""
+    """The state of one run between two ticks: small, serialisable, rebuildable from Nova.
+
+    ``since``: the run's start as Nova writes times (ISO 8601, UTC). ``source_cap``: how many
+    migrations the source was seen to run at a time when it kept others queued; 0: not seen.
+    ``stopped``: why nothing new is started: "", failure, deadline or enabled.
+    """
 
     run_id: str = ""
     started_at: float = 0.0
+    since: str = ""
+    disabled_at: float = 0.0
+    idle_since: float = 0.0
+    unreachable_since: float = 0.0
     moves: Mapping[str, Move] = field(default_factory=dict)
     source_cap: int = 0
     stopped: str = ""

@@ -1,0 +1,233 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""The loop: observe -> decide -> act, for a bounded number of seconds.
+
+This module util is **PRIVATE** to the collection: it may change without notice.
+It holds no state of its own: plan and ledger come in and go out, everything else is read
+from Nova. The planner decides; this room only fetches what was asked for and sends what was
+decided.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
+    Refused,
+    Unreachable,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.clock import Clock
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud import Cloud
+from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.drain import step
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.plan import make_plan
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.verify import (
+    HostVerdict,
+    judge_host,
+)
+
+READS = frozenset({"verify", "explain", "ask_alive", "progress"})
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a bounded run left: the plan and ledger for the next one, and what happened."""
+
+    plan: m.Plan
+    ledger: m.Ledger
+    events: tuple[m.Event, ...] = ()
+    done: bool = False
+
+
+@dataclass(slots=True)
+class _Answers:
+    """What the reads and writes of one decision brought: part of the next observation."""
+
+    progress: dict[str, m.Progress] = field(default_factory=dict)
+    evidence: dict[str, m.Evidence] = field(default_factory=dict)
+    refusals: dict[str, m.Refusal] = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)
+    alive: dict[str, bool | None] = field(default_factory=dict)
+
+
+def new_ledger(run_id: str, now: float, since: str = "") -> m.Ledger:
+    """A fresh ledger. ``since``: the drain's start as its run id tells it; "" means now."""
+    return m.Ledger(run_id=run_id, started_at=now, since=since or iso_time(now))
+
+
+def iso_time(epoch: float) -> str:
+    """Epoch seconds as Nova writes times: ISO 8601, UTC, no zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch))
+
+
+def survey_and_plan(
+    cloud: Cloud, scope: m.Scope, options: m.Options, since: str = ""
+) -> tuple[m.Survey, m.Plan]:
+    """Look once and plan; changes nothing."""
+    survey = cloud.survey(scope)
+    return survey, make_plan(survey, options, since)
+
+
+def run(
+    cloud: Cloud,
+    clock: Clock,
+    plan: m.Plan,
+    options: m.Options,
+    ledger: m.Ledger,
+    *,
+    seconds: float = float("inf"),
+    poll_interval: float = 5.0,
+) -> Run:
+    """Tick until the run is done or ``seconds`` have passed (at least one tick).
+
+    Raises what a gateway raises when it is final (Unauthorized), and Unreachable when an
+    API has given no answer for ``options.api_patience`` seconds: migrations in flight go on
+    in Nova, and a later run adopts them.
+    """
+    until = clock.now() + seconds
+    events: list[m.Event] = []
+    answers = _Answers()
+    while True:
+        asked_at = clock.now()
+        try:
+            decision, ledger, plan, answers = _tick(cloud, clock, plan, options, ledger, answers)
+            if ledger.unreachable_since:
+                silent = round(asked_at - ledger.unreachable_since, 1)
+                events.append(m.Event(asked_at, "reachable", data={"seconds": silent}))
+                ledger = replace(ledger, unreachable_since=0.0)
+        except Unreachable as silence:
+            decision = m.Decision()
+            ledger, told = _note_silence(ledger, options, asked_at, silence)
+            events += told
+        events += decision.events
+        if decision.done or clock.now() + poll_interval > until:
+            return Run(plan, ledger, tuple(events), decision.done)
+        clock.sleep(asked_at + poll_interval - clock.now())
+
+
+def _note_silence(
+    ledger: m.Ledger, options: m.Options, now: float, silence: Unreachable
+) -> tuple[m.Ledger, list[m.Event]]:
+    if not ledger.unreachable_since:
+        told = m.Event(now, "unreachable", data={"message": silence.message})
+        return replace(ledger, unreachable_since=now), [told]
+    if now - ledger.unreachable_since > options.api_patience:
+        raise silence
+    return ledger, []
+
+
+def _tick(
+    cloud: Cloud,
+    clock: Clock,
+    plan: m.Plan,
+    options: m.Options,
+    ledger: m.Ledger,
+    answers: _Answers,
+) -> tuple[m.Decision, m.Ledger, m.Plan, _Answers]:
+    seen = cloud.observe(plan.scope)
+    plan = _meet_strangers(cloud, plan, options, ledger, seen)
+    seen = replace(
+        seen,
+        guests=tuple(_known(guest, plan) for guest in seen.guests),
+        progress=answers.progress,
+        evidence=answers.evidence,
+        refusals=answers.refusals,
+        causes=answers.causes,
+        alive=answers.alive,
+    )
+    decision, ledger = step(plan, options, ledger, seen, clock.now())
+    return decision, ledger, plan, _act(cloud, decision)
+
+
+def _meet_strangers(
+    cloud: Cloud, plan: m.Plan, options: m.Options, ledger: m.Ledger, seen: m.Observation
+) -> m.Plan:
+    """Guests that landed after the plan was made get an entry of their own."""
+    planned = {entry.guest.id for entry in plan.entries}
+    if all(guest.id in planned for guest in seen.guests):
+        return plan
+    fresh = make_plan(cloud.survey(plan.scope), options, ledger.since)
+    arrived = tuple(entry for entry in fresh.entries if entry.guest.id not in planned)
+    return replace(plan, entries=plan.entries + arrived)
+
+
+def _known(guest: m.Guest, plan: m.Plan) -> m.Guest:
+    """A listed guest with what only the survey tells of it."""
+    entry = next((e for e in plan.entries if e.guest.id == guest.id), None)
+    if entry is None:
+        return guest
+    known = entry.guest
+    return replace(
+        guest,
+        ports=known.ports,
+        group=known.group,
+        shares=known.shares,
+        resources=known.resources,
+        tags=known.tags,
+    )
+
+
+def _act(cloud: Cloud, decision: m.Decision) -> _Answers:
+    """Carry out the decision, writes first: a read's answer must not be older than they are."""
+    answers = _Answers()
+    for action in decision.actions:
+        if action.verb not in READS:
+            _write(cloud, action, answers)
+    for action in decision.actions:
+        if action.verb in READS:
+            _read(cloud, action, answers)
+    return answers
+
+
+def _write(cloud: Cloud, action: m.Action, answers: _Answers) -> None:
+    verbs: Mapping[str, Callable[[], None]] = {
+        "disable": lambda: cloud.disable(action.host, action.text),
+        "live_migrate": lambda: cloud.live_migrate(action.guest_id, action.host),
+        "cold_migrate": lambda: cloud.cold_migrate(action.guest_id, action.host),
+        "confirm": lambda: cloud.confirm(action.guest_id),
+        "abort": lambda: cloud.abort(action.guest_id, action.migration_id),
+        "force_complete": lambda: cloud.force_complete(action.guest_id, action.migration_id),
+        "reset_state": lambda: cloud.reset_state(action.guest_id),
+        "pause": lambda: cloud.pause(action.guest_id),
+    }
+    try:
+        verbs[action.verb]()
+    except (Refused, Unreachable) as error:
+        if not action.guest_id:
+            raise
+        status = error.status if isinstance(error, Refused) else 0
+        answers.refusals[action.guest_id] = m.Refusal(status, error.message)
+
+
+def _read(cloud: Cloud, action: m.Action, answers: _Answers) -> None:
+    """An answer that cannot be had now is left out: the planner asks again within its budget."""
+    guest = action.guest_id
+    reads: Mapping[str, tuple[dict[str, Any], Callable[[], Any]]] = {
+        "verify": (answers.evidence, lambda: cloud.evidence(guest, action.migration_uuid)),
+        "explain": (answers.causes, lambda: cloud.cause(guest, action.migration_uuid)),
+        "ask_alive": (answers.alive, lambda: cloud.alive(guest)),
+        "progress": (answers.progress, lambda: cloud.progress(guest, action.migration_id)),
+    }
+    target, ask = reads[action.verb]
+    try:
+        answer = ask()
+    except (Refused, Unreachable):
+        return
+    if answer is not None or action.verb == "ask_alive":
+        target[guest] = answer
+
+
+def check_host(cloud: Cloud, plan: m.Plan, ledger: m.Ledger) -> HostVerdict:
+    """Is the host of the plan empty, by Nova and by Placement? A few list calls."""
+    seen = cloud.observe(plan.scope)
+    excluded = [mv.guest_id for mv in ledger.moves.values() if mv.phase == m.SKIPPED]
+    return judge_host(
+        plan,
+        [guest.id for guest in seen.guests if guest.host == plan.scope.host],
+        cloud.host_allocations(plan.scope.host),
+        seen.migrations,
+        excluded,
+    )

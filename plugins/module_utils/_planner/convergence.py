@@ -1,0 +1,76 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""How long a pre-copy live migration takes: rounds, seconds, bytes, the downtime it needs.
+
+This module util is **PRIVATE** to the collection: it may change without notice.
+The model is the classic one of pre-copy: round 0 sends the memory, each further round
+what was dirtied during the one before, until the rest fits into the allowed downtime:
+``T = M/B * (1 - (D/B)^(n+1)) / (1 - D/B)`` for memory M, bandwidth B, dirty rate D.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    Estimate,
+    Guest,
+    Options,
+)
+
+MIB = 1024 * 1024
+#: QEMU gives up no round by itself; beyond this many a guest is called non-converging here.
+MAX_ROUNDS = 60
+
+
+def precopy(
+    memory_bytes: float,
+    bandwidth: float,
+    dirty_rate: float = 0.0,
+    working_set: float = math.inf,
+    max_downtime_s: float = 0.5,
+) -> Estimate:
+    """Predict one migration. Bytes, bytes/s and seconds; ``converges`` tells if it ends.
+
+    ``downtime_ms`` is the pause of the last round when it converges, else the pause that
+    would be needed to make it end.
+    """
+    if bandwidth <= 0:
+        raise ValueError("bandwidth must be positive")
+    seconds, sent, rest = 0.0, 0.0, float(memory_bytes)
+    for rounds in range(MAX_ROUNDS):
+        if rest <= max_downtime_s * bandwidth and rounds:
+            return Estimate(
+                seconds + rest / bandwidth, round(sent + rest), rounds, 1000 * rest / bandwidth
+            )
+        took = rest / bandwidth
+        seconds, sent = seconds + took, sent + rest
+        dirtied = min(working_set, dirty_rate * took, memory_bytes)
+        if dirtied >= rest and rounds:
+            return Estimate(seconds, round(sent), rounds, 1000 * dirtied / bandwidth, False)
+        rest = dirtied
+    return Estimate(seconds, round(sent), MAX_ROUNDS, 1000 * rest / bandwidth, False)
+
+
+def estimate(guest: Guest, method: str, options: Options) -> Estimate:
+    """What moving this guest costs, from what the API alone tells (no dirty rate)."""
+    data = guest.ram_mib * MIB if method == "live" else 0
+    if method not in ("live", "cold"):
+        return Estimate(0.0, 0)
+    copied = precopy(data, options.bandwidth_mib_s * MIB) if data else Estimate(0.0, 0)
+    return Estimate(
+        round(copied.seconds + options.overhead_seconds, 1),
+        copied.bytes,
+        copied.rounds,
+        round(copied.downtime_ms, 1),
+    )
+
+
+def budget(guest: Guest, options: Options) -> float:
+    """Seconds that a migration of this guest may take: ``timeout_per_gib`` times its size.
+
+    Sizes below 2 GiB count as 2 GiB, as in Nova's own completion timeout
+    (nova/virt/libvirt/driver.py, _live_migration_data_gb).
+    """
+    gib = max(2.0, guest.ram_mib / 1024) + (0 if guest.boots_from_volume else guest.disk_gib)
+    return options.timeout_per_gib * gib

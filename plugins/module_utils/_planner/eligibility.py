@@ -1,0 +1,562 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Can this guest move, how, and if not, what is to be done: one table, one row per rule.
+
+This module util is **PRIVATE** to the collection: it may change without notice.
+The first row that applies decides. Conditions are Nova's own (nova/compute/api.py and
+nova/conductor/tasks/live_migrate.py); docs/guests.md shows the same table to operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    BLOCKED,
+    COLD,
+    CONFIRM,
+    EXCLUDED,
+    LIVE,
+    RECOVER,
+    WAIT,
+    Exclusions,
+    Guest,
+    Migration,
+    Options,
+    Room,
+    Verdict,
+)
+
+#: vnic types whose device Nova unplugs before a live migration and plugs again after it
+#: (nova/network/model.py, VNIC_TYPES_DIRECT_PASSTHROUGH).
+LINK_LOSS_VNICS = frozenset({"direct", "direct-physical", "remote-managed", "vdpa"})
+ACCELERATOR_VNICS = frozenset({"accelerator-direct", "accelerator-direct-physical"})
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the rules know besides the guest itself.
+
+    ``newest``: the guest's newest migration. ``since``: when this run began (ISO 8601, as
+    Nova writes it): a cold migration made later is the run's own. ``rooms``: possible
+    destinations, ``None`` when they are not known (then no rule about destinations
+    applies). ``squeezed_out``: the guest alone would fit, the plan as a whole does not.
+    """
+
+    options: Options
+    source: str
+    newest: Migration | None = None
+    since: str = ""
+    rooms: tuple[Room, ...] | None = None
+    squeezed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``method`` is one of the planner's, or a choice among them that the options make."""
+
+    code: str
+    applies: Callable[[Guest, Context], bool]
+    method: str | Callable[[Guest, Context], str]
+    reason: str
+    remedy: str = ""
+
+
+# --- conditions --------------------------------------------------------------------------
+
+
+def excluded_by(guest: Guest, exclude: Exclusions) -> str:
+    """The exclusion that names this guest, as text; "" when none does."""
+    if guest.id in exclude.ids:
+        return f"id {guest.id}"
+    if guest.name in exclude.names:
+        return f"name {guest.name}"
+    if guest.project_id in exclude.projects:
+        return f"project {guest.project_id}"
+    tag = next((t for t in guest.tags if t in exclude.tags), "")
+    if tag:
+        return f"tag {tag}"
+    pair = next((k for k, v in exclude.metadata.items() if guest.metadata.get(k) == v), "")
+    return f"metadata {pair}={exclude.metadata[pair]}" if pair else ""
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() in ("true", "1", "yes", "on", "t", "y")
+
+
+def _prefers(guest: Guest, spec: str, prop: str) -> str:
+    return guest.extra_specs.get(spec) or guest.image_properties.get(prop) or ""
+
+
+def has_vtpm_bound_to_owner(guest: Guest, _context: Context) -> bool:
+    """A vTPM whose secret only its owner can read (``user``, Nova's default)."""
+    return _vtpm(guest) in ("user", "")
+
+
+def _vtpm(guest: Guest) -> str | None:
+    """The secret security of the guest's vTPM; None when it has no vTPM."""
+    if not _prefers(guest, "hw:tpm_version", "hw_tpm_version"):
+        return None
+    return _prefers(guest, "hw:tpm_secret_security", "hw_tpm_secret_security")
+
+
+def has_encrypted_memory(guest: Guest) -> bool:
+    return _is_true(_prefers(guest, "hw:mem_encryption", "hw_mem_encryption"))
+
+
+def passthrough_aliases(guest: Guest) -> tuple[str, ...]:
+    """Names of the PCI aliases in the flavor's ``pci_passthrough:alias`` (``name:count,...``)."""
+    spec = guest.extra_specs.get("pci_passthrough:alias", "")
+    return tuple(part.split(":")[0].strip() for part in spec.split(",") if part.strip())
+
+
+def has_fixed_pci(guest: Guest, context: Context) -> bool:
+    movable = context.options.live_migratable_pci_aliases
+    return any(alias not in movable for alias in passthrough_aliases(guest))
+
+
+def has_vgpu(guest: Guest) -> bool:
+    return any(
+        key.startswith("resources") and key.endswith(":VGPU") and value not in ("", "0")
+        for key, value in guest.extra_specs.items()
+    )
+
+
+def loses_link(guest: Guest) -> bool:
+    return any(port.vnic_type in LINK_LOSS_VNICS for port in guest.ports)
+
+
+def has_accelerator(guest: Guest, _context: Context) -> bool:
+    return bool(guest.extra_specs.get("accel:device_profile")) or any(
+        port.vnic_type in ACCELERATOR_VNICS for port in guest.ports
+    )
+
+
+def is_pinned(guest: Guest) -> bool:
+    return _prefers(guest, "hw:cpu_policy", "hw_cpu_policy") in ("dedicated", "mixed")
+
+
+def has_huge_pages(guest: Guest) -> bool:
+    return _prefers(guest, "hw:mem_page_size", "hw_mem_page_size") not in ("", "small", "4")
+
+
+def _runs(guest: Guest) -> bool:
+    return guest.vm_state in ("active", "paused")
+
+
+def _failed_here(guest: Guest, context: Context) -> bool:
+    newest = context.newest
+    return newest is not None and newest.failed and newest.source == guest.host
+
+
+def _made_by_this_run(context: Context) -> bool:
+    newest = context.newest
+    return (
+        newest is not None
+        and newest.kind == "migration"
+        and bool(context.since)
+        and newest.created_at >= context.since
+    )
+
+
+# --- destinations ------------------------------------------------------------------------
+
+
+def in_zone(guest: Guest, room: Room) -> bool:
+    zone = guest.pinned_availability_zone
+    return not zone or room.availability_zone == zone
+
+
+def group_allows(guest: Guest, room: Room) -> bool:
+    """Anti-affinity only: hard affinity never allows another host (see the table)."""
+    if guest.group is None or guest.group.policy != "anti-affinity":
+        return True
+    others = sum(
+        1
+        for member, host in guest.group.members.items()
+        if host == room.host and member != guest.id
+    )
+    return others < guest.group.max_server_per_host
+
+
+def has_room(guest: Guest, room: Room) -> bool:
+    return all(room.free.get(name, 0) >= amount for name, amount in guest.resources.items())
+
+
+def destinations(guest: Guest, context: Context) -> tuple[Room, ...]:
+    """The rooms this guest could go to, by all that is known here; the roomiest first."""
+    wanted = context.options.destination
+    found = [
+        room
+        for room in context.rooms or ()
+        if room.usable
+        and room.host != guest.host
+        and (not wanted or room.host == wanted)
+        and in_zone(guest, room)
+        and group_allows(guest, room)
+        and has_room(guest, room)
+    ]
+    return tuple(sorted(found, key=lambda r: (-r.free.get("MEMORY_MB", 0), r.host)))
+
+
+def _no_destination(*tests: Callable[[Guest, Room], bool]) -> Callable[[Guest, Context], bool]:
+    """Does no usable room pass all the tests? (Each row adds one test to the row before.)"""
+
+    def applies(guest: Guest, context: Context) -> bool:
+        if context.rooms is None:
+            return False
+        rooms = [r for r in context.rooms if r.usable and r.host != guest.host]
+        return not any(all(test(guest, room) for test in tests) for room in rooms)
+
+    return applies
+
+
+def _chosen_destination_unfit(guest: Guest, context: Context) -> bool:
+    chosen = context.options.destination
+    return bool(chosen) and context.rooms is not None and not destinations(guest, context)
+
+
+# --- methods that the options choose -------------------------------------------------------
+
+
+def _cold_if_allowed(_guest: Guest, context: Context) -> str:
+    return COLD if context.options.allow_cold_migration else BLOCKED
+
+
+def _confirm_if_allowed(_guest: Guest, context: Context) -> str:
+    return CONFIRM if context.options.confirm_resizes else BLOCKED
+
+
+def _recover_if_allowed(_guest: Guest, context: Context) -> str:
+    return RECOVER if context.options.reset_error_state else BLOCKED
+
+
+_COLD_REMEDY = (
+    "set allow_cold_migration: true to stop it, move it and start it again, or exclude the guest"
+)
+
+#: One row per rule. The order is the order of Nova's own checks where it matters: what no
+#: option can change comes before what an option can, and destinations come last.
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "excluded",
+        lambda g, c: bool(excluded_by(g, c.options.exclude)),
+        EXCLUDED,
+        "excluded by {excluded_by}",
+    ),
+    Rule(
+        "already_there",
+        lambda g, c: bool(c.options.destination) and g.host == c.options.destination,
+        EXCLUDED,
+        "already on {host}",
+    ),
+    Rule(
+        "soft_deleted",
+        lambda g, c: g.vm_state == "soft-delete",
+        BLOCKED,
+        "soft-deleted: its disks and allocation stay here until Nova reclaims it",
+        "delete it for good (openstack server delete --force {id}) or restore it"
+        " (openstack server restore {id})",
+    ),
+    Rule(
+        "deleting",
+        lambda g, c: g.task_state in ("deleting", "soft-deleting"),
+        WAIT,
+        "being deleted",
+        "wait for the deletion; if it hangs, reset the state and delete it again",
+    ),
+    Rule(
+        "migrating",
+        lambda g, c: c.newest is not None and c.newest.in_flight,
+        WAIT,
+        "a migration is already running; it is adopted",
+    ),
+    Rule(
+        "cold_unconfirmed",
+        lambda g, c: g.vm_state == "resized" and g.host != c.source and _made_by_this_run(c),
+        CONFIRM,
+        "this run's own cold migration waits for its confirmation",
+    ),
+    Rule(
+        "resize_source_here",
+        lambda g, c: g.vm_state == "resized" and g.host != c.source,
+        _confirm_if_allowed,
+        "a resize or cold migration away from here was never confirmed: disks and allocation"
+        " are still here",
+        "confirm or revert it (openstack server resize confirm|revert {id}), or set"
+        " confirm_resizes: true",
+    ),
+    Rule(
+        "resize_unconfirmed",
+        lambda g, c: g.vm_state == "resized",
+        _confirm_if_allowed,
+        "waits for its resize to be confirmed (VERIFY_RESIZE)",
+        "confirm or revert it (openstack server resize confirm|revert {id}), or set"
+        " confirm_resizes: true",
+    ),
+    Rule(
+        "building",
+        lambda g, c: g.vm_state == "building",
+        WAIT,
+        "still being built",
+        "wait for the build, or delete the guest if it hangs",
+    ),
+    Rule(
+        "busy",
+        lambda g, c: bool(g.task_state),
+        WAIT,
+        "busy: task_state is {task_state}",
+        "wait for the task; if nothing works on it any more, reset the state"
+        " (openstack server set --state active {id})",
+    ),
+    Rule(
+        "error_after_migration",
+        lambda g, c: g.vm_state == "error" and g.alive is True and _failed_here(g, c),
+        RECOVER,
+        "ERROR since a migration failed, but it runs here: its state is reset before it moves",
+    ),
+    Rule(
+        "error_guest_alive",
+        lambda g, c: g.vm_state == "error" and g.alive is True,
+        _recover_if_allowed,
+        "ERROR in Nova, but the guest runs here",
+        "find out why (openstack server show {id}), then reset the state"
+        " (openstack server set --state active {id}), or set reset_error_state: true",
+    ),
+    Rule(
+        "error_guest_dead",
+        lambda g, c: g.vm_state == "error" and g.alive is False,
+        BLOCKED,
+        "ERROR, and the guest does not run here",
+        "repair it (openstack server reboot --hard {id}), rebuild or delete it, or exclude it",
+    ),
+    Rule(
+        "error_guest_unknown",
+        lambda g, c: g.vm_state == "error",
+        BLOCKED,
+        "ERROR, and whether the guest runs cannot be known",
+        "look on the host (virsh list), then reset the state or repair the guest, or exclude it",
+    ),
+    Rule(
+        "suspended",
+        lambda g, c: g.vm_state == "suspended",
+        BLOCKED,
+        "suspended: Nova moves no suspended guest",
+        "resume it (openstack server resume {id}) or stop it, or exclude it",
+    ),
+    Rule(
+        "rescued",
+        lambda g, c: g.vm_state == "rescued",
+        BLOCKED,
+        "in rescue mode: Nova moves no rescued guest",
+        "leave rescue mode (openstack server unrescue {id}), or exclude it",
+    ),
+    Rule(
+        "shelved",
+        lambda g, c: g.vm_state == "shelved",
+        BLOCKED,
+        "shelved, but not offloaded: its disks are still here",
+        "offload it (openstack server shelve --offload {id}), unshelve it, or exclude it",
+    ),
+    Rule(
+        "unknown_state",
+        lambda g, c: g.vm_state not in ("active", "paused", "stopped"),
+        BLOCKED,
+        "in state {vm_state}, from which Nova moves nothing",
+        "bring it into ACTIVE, PAUSED or SHUTOFF, or exclude it",
+    ),
+    Rule(
+        "power_state_mismatch",
+        lambda g, c: _runs(g) and g.power_state not in ("running", "paused"),
+        BLOCKED,
+        "Nova says {vm_state}, the hypervisor says {power_state}: Nova would refuse to move it",
+        "start it or stop it so that both agree, or exclude it",
+    ),
+    Rule(
+        "share",
+        lambda g, c: bool(g.shares),
+        BLOCKED,
+        "a Manila share is attached: Nova moves no guest with one",
+        "stop the guest and detach the share, or exclude it",
+    ),
+    Rule(
+        "accelerator",
+        has_accelerator,
+        BLOCKED,
+        "uses a Cyborg accelerator: Nova neither live- nor cold-migrates it",
+        "detach the accelerator or delete the guest, or exclude it",
+    ),
+    Rule(
+        "affinity_group",
+        lambda g, c: g.group is not None and g.group.policy == "affinity",
+        BLOCKED,
+        "member of the hard affinity group {group}: Nova excludes this host and so every host,"
+        " even for a group of one",
+        "recreate the guest without the group (or with soft-affinity), or exclude it",
+    ),
+    Rule(
+        "shutoff_left",
+        lambda g, c: g.vm_state == "stopped" and c.options.shutoff == "leave",
+        EXCLUDED,
+        "stopped, and shutoff: leave was asked for",
+    ),
+    Rule(
+        "paused_left",
+        lambda g, c: g.vm_state == "paused" and c.options.paused == "leave",
+        EXCLUDED,
+        "paused, and paused: leave was asked for",
+    ),
+    Rule(
+        "sriov_left",
+        lambda g, c: loses_link(g) and _runs(g) and c.options.sriov == "leave",
+        EXCLUDED,
+        "has an SR-IOV port, and sriov: leave was asked for",
+    ),
+    Rule(
+        "vtpm",
+        has_vtpm_bound_to_owner,
+        BLOCKED,
+        "has a vTPM whose secret only its owner can read: an administrator cannot move it",
+        "ask the owner to stop and cold-migrate it, or use hw:tpm_secret_security=host,"
+        " or exclude it",
+    ),
+    Rule(
+        "vtpm_deployment",
+        lambda g, c: _vtpm(g) == "deployment" and _runs(g),
+        _cold_if_allowed,
+        "has a vTPM with secret security deployment: Nova does not live-migrate it",
+        _COLD_REMEDY,
+    ),
+    Rule(
+        "sev",
+        lambda g, c: has_encrypted_memory(g) and _runs(g),
+        _cold_if_allowed,
+        "its memory is encrypted (SEV): Nova does not live-migrate it",
+        _COLD_REMEDY,
+    ),
+    Rule(
+        "pci_passthrough",
+        lambda g, c: has_fixed_pci(g, c) and _runs(g),
+        _cold_if_allowed,
+        "a PCI device is passed through ({aliases}): Nova does not live-migrate it",
+        _COLD_REMEDY + "; or list the alias in live_migratable_pci_aliases if Nova's alias says so",
+    ),
+    Rule(
+        "vgpu",
+        lambda g, c: has_vgpu(g) and _runs(g) and c.options.vgpu != "live",
+        _cold_if_allowed,
+        "has a vGPU: whether it can be live-migrated depends on driver, libvirt and QEMU of both"
+        " hosts",
+        "set vgpu: live if they support it (libvirt 8.6, QEMU 8.1), or " + _COLD_REMEDY,
+    ),
+    Rule(
+        "availability_zone",
+        _no_destination(in_zone),
+        BLOCKED,
+        "pinned to availability zone {zone}, which has no other usable host",
+        "add or enable a host in the zone, unpin the guest (compute API 2.104), or exclude it",
+    ),
+    Rule(
+        "anti_affinity",
+        _no_destination(in_zone, group_allows),
+        BLOCKED,
+        "anti-affinity group {group} has a member on every other usable host",
+        "add or enable a host, or exclude the guest",
+    ),
+    Rule(
+        "nothing_fits",
+        _no_destination(in_zone, group_allows, has_room),
+        BLOCKED,
+        "no other usable host has room for it ({resources})",
+        "free room or add a host, or exclude the guest",
+    ),
+    Rule(
+        "destination_unfit",
+        _chosen_destination_unfit,
+        BLOCKED,
+        "the destination that was asked for cannot take it",
+        "choose another destination, or none, so that Nova's scheduler chooses",
+    ),
+    Rule(
+        "plan_does_not_fit",
+        lambda g, c: c.squeezed_out,
+        BLOCKED,
+        "it would fit alone, but not together with the other guests of this plan",
+        "free room or add a host, or exclude guests",
+    ),
+    Rule(
+        "shutoff", lambda g, c: g.vm_state == "stopped", COLD, "stopped: moved cold, stays stopped"
+    ),
+    Rule("paused", lambda g, c: g.vm_state == "paused", LIVE, "paused: moved live, stays paused"),
+    Rule("active", lambda g, c: g.vm_state == "active", LIVE, "running"),
+)
+
+#: Rules about destinations: judged when the plan is made, not at every tick.
+DESTINATION_CODES = frozenset(
+    {"availability_zone", "anti_affinity", "nothing_fits", "destination_unfit", "plan_does_not_fit"}
+)
+
+
+def judge(guest: Guest, context: Context) -> Verdict:
+    """The verdict of the first rule that applies. Never raises; every guest gets one."""
+    rule = next((r for r in RULES if r.applies(guest, context)), None)
+    if rule is None:  # pragma: no cover - the state rules above are exhaustive
+        return Verdict(BLOCKED, "unknown_state", f"in state {guest.vm_state}")
+    method = rule.method if isinstance(rule.method, str) else rule.method(guest, context)
+    words = _words(guest, context)
+    return Verdict(
+        method=method,
+        code=rule.code,
+        reason=rule.reason.format(**words),
+        remedy=rule.remedy.format(**words) if method in (BLOCKED, WAIT) else "",
+        notes=_notes(guest) if method in (LIVE, COLD) else (),
+    )
+
+
+def _words(guest: Guest, context: Context) -> dict[str, str]:
+    return {
+        "id": guest.id,
+        "host": guest.host,
+        "vm_state": guest.vm_state,
+        "task_state": guest.task_state,
+        "power_state": guest.power_state,
+        "zone": guest.pinned_availability_zone,
+        "group": guest.group.name if guest.group else "",
+        "aliases": ", ".join(passthrough_aliases(guest)),
+        "resources": ", ".join(f"{v} {k}" for k, v in sorted(guest.resources.items())),
+        "excluded_by": excluded_by(guest, context.options.exclude),
+    }
+
+
+#: What the operator should know of a guest that does move.
+NOTES: tuple[tuple[str, Callable[[Guest], bool], str], ...] = (
+    (
+        "sriov",
+        lambda g: loses_link(g) and _runs(g),
+        "SR-IOV port: unplugged before the move and plugged again after it, the link is lost"
+        " meanwhile unless the guest bonds it",
+    ),
+    (
+        "local_disk",
+        lambda g: not g.boots_from_volume and g.disk_gib > 0,
+        "local disk: copied too, unless the hosts share storage",
+    ),
+    ("config_drive", lambda g: g.config_drive, "has a config drive"),
+    ("volumes", lambda g: bool(g.volumes), "volumes attached: Nova attaches them at both ends"),
+    ("locked", lambda g: g.locked, "locked: moved with the administrator's right"),
+    (
+        "numa",
+        lambda g: is_pinned(g) or has_huge_pages(g),
+        "pinned CPUs or huge pages: the destination's own claim decides whether it fits",
+    ),
+    (
+        "group",
+        lambda g: g.group is not None,
+        "member of a server group: never in flight with another member",
+    ),
+)
+
+
+def _notes(guest: Guest) -> tuple[str, ...]:
+    return tuple(text for _name, applies, text in NOTES if applies(guest))

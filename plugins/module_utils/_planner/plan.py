@@ -1,0 +1,90 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Make the plan: every guest's verdict, method, cost and where it could go, before any moves.
+
+This module util is **PRIVATE** to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.capacity import place
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.convergence import estimate
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import (
+    Context,
+    destinations,
+    judge,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    COLD,
+    LIVE,
+    Guest,
+    Migration,
+    Options,
+    Plan,
+    PlanEntry,
+    Survey,
+    Verdict,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.schedule import (
+    arrange,
+    makespan,
+)
+
+#: Destinations kept per guest: enough for any per-destination limit, small on any cloud.
+MAX_DESTINATIONS = 32
+
+
+def newest_by_guest(migrations: Iterable[Migration]) -> dict[str, Migration]:
+    """The newest migration of each guest (the highest id)."""
+    newest: dict[str, Migration] = {}
+    for migration in migrations:
+        known = newest.get(migration.guest_id)
+        if known is None or migration.id > known.id:
+            newest[migration.guest_id] = migration
+    return newest
+
+
+def make_plan(survey: Survey, options: Options, since: str = "") -> Plan:
+    """Judge, place and order every guest of the survey. ``since``: see eligibility.Context."""
+    newest = newest_by_guest((*survey.migrations, *survey.finished))
+    contexts = {
+        guest.id: Context(
+            options=options,
+            source=survey.scope.host or guest.host,
+            newest=newest.get(guest.id),
+            since=since,
+            rooms=survey.rooms,
+        )
+        for guest in survey.guests
+    }
+    verdicts = {guest.id: judge(guest, contexts[guest.id]) for guest in survey.guests}
+    movable = [g for g in survey.guests if verdicts[g.id].method in (LIVE, COLD)]
+    placed = place(movable, Context(options, survey.scope.host, rooms=survey.rooms))
+    for guest in movable:
+        if not placed[guest.id]:
+            verdicts[guest.id] = judge(guest, replace(contexts[guest.id], squeezed_out=True))
+    entries = arrange(
+        (_entry(g, contexts[g.id], verdicts[g.id]) for g in survey.guests), options.order
+    )
+    moving = [e for e in entries if e.verdict.method in (LIVE, COLD)]
+    return Plan(
+        scope=survey.scope,
+        entries=entries,
+        seconds=round(makespan((e.estimate.seconds for e in moving), options.max_parallel), 1),
+        bytes=sum(e.estimate.bytes for e in moving),
+        fits=all(placed.values()),
+    )
+
+
+def _entry(guest: Guest, context: Context, verdict: Verdict) -> PlanEntry:
+    moves = verdict.method in (LIVE, COLD)
+    rooms = destinations(guest, context) if moves else ()
+    return PlanEntry(
+        guest=guest,
+        verdict=verdict,
+        estimate=estimate(guest, verdict.method, context.options),
+        destinations=tuple(room.host for room in rooms[:MAX_DESTINATIONS]),
+    )

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""What to start now, and in which order: window, groups, destinations.
+
+This module util is **PRIVATE** to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    HOLDING,
+    Ledger,
+    Move,
+    Options,
+    PlanEntry,
+)
+
+ORDERS = ("longest_first", "shortest_first", "name")
+
+
+def arrange(entries: Iterable[PlanEntry], order: str) -> tuple[PlanEntry, ...]:
+    """The entries in the order in which guests are to go.
+
+    ``longest_first`` keeps the last place from being the longest migration alone.
+    """
+    if order == "name":
+        return tuple(sorted(entries, key=lambda e: (e.guest.name, e.guest.id)))
+    sign = -1 if order == "longest_first" else 1
+    return tuple(sorted(entries, key=lambda e: (sign * e.estimate.seconds, e.guest.name)))
+
+
+def makespan(seconds: Iterable[float], places: int) -> float:
+    """Seconds until the last of these moves ends when ``places`` of them run at a time."""
+    ends = [0.0] * max(1, places)
+    for each in seconds:
+        heapq.heappush(ends, heapq.heappop(ends) + each)
+    return max(ends)
+
+
+def window(ledger: Ledger, options: Options) -> int:
+    """How many may be in flight: what was asked, but no more than the source is seen to run."""
+    asked = options.max_parallel
+    return min(asked, ledger.source_cap) if ledger.source_cap else asked
+
+
+def choose(
+    candidates: Sequence[tuple[Move, PlanEntry | None]], ledger: Ledger, options: Options
+) -> list[tuple[Move, str]]:
+    """Which candidates (in their order) start now, each with a destination ("": Nova's choice).
+
+    Two members of one server group are never in flight together: Nova checks the group's
+    policy before the other member's host is known (Launchpad 1821755).
+    """
+    holding = [m for m in ledger.moves.values() if m.phase in HOLDING]
+    free = window(ledger, options) - len(holding)
+    groups = {m.group_id for m in holding if m.group_id}
+    bound_for = Counter(m.destination for m in holding)
+    started: list[tuple[Move, str]] = []
+    for move, entry in candidates:
+        if len(started) >= free:
+            break
+        if move.group_id and move.group_id in groups:
+            continue
+        host = _destination(entry, bound_for, options)
+        if host is None:
+            continue
+        started.append((move, host))
+        groups.add(move.group_id or move.guest_id)
+        bound_for[host] += 1
+    return started
+
+
+def _destination(entry: PlanEntry | None, bound_for: Counter[str], options: Options) -> str | None:
+    """A destination with a free place; "" leaves it to Nova; None: all are taken now.
+
+    Where the number per destination is limited the planner names the host (Nova still
+    validates it): with Nova's own choice the limit could not be kept.
+    """
+    if options.destination:
+        return options.destination
+    limit = options.max_parallel_per_destination
+    if not limit or entry is None or not entry.destinations:
+        return ""
+    open_to = [host for host in entry.destinations if bound_for[host] < limit]
+    return (
+        min(open_to, key=lambda h: (bound_for[h], entry.destinations.index(h))) if open_to else None
+    )

@@ -1,0 +1,173 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Is it really there: one check per witness, and a verdict only when all agree.
+
+This module util is **PRIVATE** to the collection: it may change without notice.
+Witnesses: the server record, Placement, the port bindings, the volume attachments and,
+where the hypervisors are reachable, libvirt on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    Evidence,
+    Migration,
+    Move,
+    Plan,
+)
+
+#: What a guest may be after a cold migration whose earlier state is not known any more.
+_SETTLED = {"active": "running", "stopped": "shutdown", "paused": "paused"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One witness's word. ``code`` names what is wrong when ``ok`` is false."""
+
+    code: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def checks(evidence: Evidence, move: Move) -> tuple[Check, ...]:
+    """All checks of one moved guest, the gravest first."""
+    return (
+        _host(evidence, move),
+        _domains(evidence, move),
+        _state(evidence, move),
+        _task(evidence),
+        _allocations(evidence),
+        _bindings(evidence),
+        _attachments(evidence),
+    )
+
+
+def first_problem(evidence: Evidence, move: Move) -> Check | None:
+    """The gravest check that fails; None when every witness says that the move is complete."""
+    return next((check for check in checks(evidence, move) if not check.ok), None)
+
+
+def _host(evidence: Evidence, move: Move) -> Check:
+    return Check(
+        "completed_but_on_source",
+        bool(evidence.host) and evidence.host != move.source,
+        f"Nova says that it is on {evidence.host or 'no host'}",
+        "look for the guest with virsh list on both hosts before anything else; if it runs on"
+        " the destination, Nova's record must be repaired first: never start or evacuate it",
+    )
+
+
+def _domains(evidence: Evidence, move: Move) -> Check:
+    if evidence.domains is None:
+        return Check("domain", True, "the hypervisors were not asked")
+    where = sorted(evidence.domains)
+    return Check(
+        "domain",
+        where == [evidence.host],
+        f"libvirt has it on {', '.join(where) or 'no host'}, Nova on {evidence.host}",
+        "stop all work on this guest and compare both hosts with virsh list",
+    )
+
+
+def _state(evidence: Evidence, move: Move) -> Check:
+    if move.vm_state:
+        same = (evidence.vm_state, evidence.power_state) == (move.vm_state, move.power_state)
+        before = f"{move.vm_state}/{move.power_state}"
+    else:
+        same = _SETTLED.get(evidence.vm_state) == evidence.power_state
+        before = "active, paused or stopped"
+    return Check(
+        "state_changed",
+        same,
+        f"it is {evidence.vm_state}/{evidence.power_state}, it was {before}",
+        "check the guest on its new host; if it runs and Nova says ERROR, reset its state",
+    )
+
+
+def _task(evidence: Evidence) -> Check:
+    return Check(
+        "still_busy",
+        not evidence.task_state,
+        f"task_state is {evidence.task_state or 'none'}",
+        "wait for the task, or reset the state if nothing works on it any more",
+    )
+
+
+def _allocations(evidence: Evidence) -> Check:
+    ok = set(evidence.allocations) == {evidence.host} and not evidence.leftover_allocations
+    held = "the migration still holds some, " if evidence.leftover_allocations else ""
+    return Check(
+        "allocations",
+        ok,
+        f"Placement: {held}the guest's are on {', '.join(evidence.allocations) or 'no host'}",
+        "nova-manage placement audit --verbose, then nova-manage placement heal_allocations",
+    )
+
+
+def _bindings(evidence: Evidence) -> Check:
+    wrong = [b for b in evidence.bindings if b.host != evidence.host or b.status != "active"]
+    return Check(
+        "port_bindings",
+        not wrong,
+        ", ".join(f"port {b.port_id} is {b.status} on {b.host}" for b in wrong) or "all active",
+        "remove the stale binding (DELETE /v2.0/ports/PORT/bindings/HOST)",
+    )
+
+
+def _attachments(evidence: Evidence) -> Check:
+    wrong = [volume for volume, count in evidence.attachments.items() if count != 1]
+    return Check(
+        "volume_attachments",
+        not wrong,
+        ", ".join(f"volume {v} has {evidence.attachments[v]} attachments" for v in wrong)
+        or "each volume is attached once",
+        "delete the attachment that names the old host (openstack volume attachment list)",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HostVerdict:
+    """Is the host empty. ``excluded`` guests may be there; everything else is a problem."""
+
+    empty: bool
+    problems: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+
+def judge_host(
+    plan: Plan,
+    present: Iterable[str],
+    consumers: Iterable[str],
+    migrations: Iterable[Migration],
+    excluded: Iterable[str],
+) -> HostVerdict:
+    """``present``: ids of the guests Nova lists on the host; ``consumers``: of its allocations.
+
+    A consumer may be a guest, a migration (by uuid) or a stranger; excluded guests and
+    nothing else may remain.
+    """
+    host, allowed = plan.scope.host, set(excluded)
+    left = [guest for guest in present if guest not in allowed]
+    by_uuid = {m.uuid: m for m in migrations}
+    problems = [f"guest {guest} is still on {host}" for guest in left]
+    for consumer in consumers:
+        if consumer in allowed or consumer in left:
+            continue
+        migration = by_uuid.get(consumer)
+        owner = f"migration of guest {migration.guest_id}" if migration else f"consumer {consumer}"
+        problems.append(f"Placement: {owner} still holds an allocation on {host}")
+    problems += [
+        f"guest {m.guest_id} waits for confirmation, its disks are still on {host}"
+        for m in by_uuid.values()
+        if m.status == "finished" and m.source == host and m.guest_id not in allowed
+    ]
+    problems += [
+        f"guest {m.guest_id} is on its way to {host}"
+        for m in by_uuid.values()
+        if m.in_flight and m.destination == host and m.guest_id not in allowed
+    ]
+    return HostVerdict(not problems, tuple(problems), tuple(sorted(allowed)))
