@@ -49,6 +49,7 @@ ROOMS = (
         tuple(UTILS + name for name in ("_report", "_gateways.clock", "_errors")),
         ANSIBLE,
     ),
+    Room("plugins.filter", (UTILS + "_report",), ANSIBLE),
     Room("plugins.doc_fragments"),
     Room(UTILS + "_planner", (UTILS + "_planner",), pure=True),
     Room(

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the module of the same name step by step, and says meanwhile how far the drain is.
+
+Nothing is cleaned up here: on Ctrl-C Ansible ends this process at once. All state that matters
+lives in Nova, so no new work is started and the next run adopts what is in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.clock import SystemClock
+
+MODULE = "lowtide.compute.nova_drain"
+#: What the module says to this plugin and to nobody else.
+PRIVATE = ("state", "invocation", "progress", "detail", "lines")
+#: How often in a row, and how many seconds apart, a host that cannot be reached is tried again.
+RETRIES, RETRY_DELAY = 10, 15.0
+
+display = Display()
+
+
+class Reporter:
+    """Prints what the steps say, as much of it as ``progress`` asks for.
+
+    Lines go to stderr: a callback that writes JSON to stdout stays readable by machines.
+    """
+
+    def __init__(self, progress: str, interval: float, now: float) -> None:
+        self.progress = progress
+        self.interval = interval
+        self.last_beat = now
+
+    def lines(self, step: Mapping[str, Any], now: float) -> list[str]:
+        """The lines that are due after a step at ``now`` (epoch seconds)."""
+        if self.progress == "none":
+            return []
+        lines = [event["line"] for event in step.get("events", ())]
+        if step.get("progress") and not step.get("done") and now - self.last_beat >= self.interval:
+            self.last_beat = now
+            lines.append(step["progress"])
+            if self.progress == "detail":
+                lines += step.get("detail", ())
+        return [*lines, *step.get("table", ()), *step.get("lines", ())]
+
+    def tell(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            display.display(str(line), stderr=True)
+
+
+class ActionModule(ActionBase):
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict | None = None) -> dict[str, Any]:
+        self._supports_check_mode = True
+        self._supports_async = False
+        result = super().run(tmp, task_vars)
+        del tmp
+        clock = SystemClock()
+        reporter = Reporter(self._progress(), self._interval(), clock.now())
+        steps = boolean(self._task.args.get("wait", True), strict=False)
+        state: Mapping[str, Any] = {}
+        events: list[Any] = []
+        changed = False
+        while True:
+            step = self._step(state, task_vars, clock, reporter)
+            reporter.tell(reporter.lines(step, clock.now()))
+            events += step.get("events", [])
+            changed = changed or bool(step.get("changed"))
+            state = step.get("state") or {}
+            if step.get("failed") or step.get("done", True) or not steps:
+                break
+        result |= {key: value for key, value in step.items() if key not in PRIVATE}
+        return result | {"changed": changed, "events": events}
+
+    def _step(
+        self, state: Mapping, task_vars: dict | None, clock: SystemClock, reporter: Reporter
+    ) -> dict[str, Any]:
+        """One bounded step of the module. A lost connection to ``api_host`` is no reason to stop
+        before patience is spent: the drain goes on in Nova meanwhile."""
+        arguments = {**self._task.args, "wait": False, "state": state}
+        for attempt in range(1, RETRIES + 1):
+            try:
+                return self._execute_module(MODULE, module_args=arguments, task_vars=task_vars)
+            except AnsibleConnectionFailure as error:
+                if not state or attempt == RETRIES:
+                    raise
+                reporter.tell([f"connection lost, trying again in {RETRY_DELAY:.0f}s: {error}"])
+                clock.sleep(RETRY_DELAY)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _progress(self) -> str:
+        """The option, which the module checks; ``-v`` makes details of a summary."""
+        wanted = str(self._task.args.get("progress") or "summary")
+        return "detail" if wanted == "summary" and display.verbosity else wanted
+
+    def _interval(self) -> float:
+        """Seconds; what is no number is left to the module, which names the option."""
+        try:
+            return float(self._task.args.get("progress_interval", 30))
+        except (TypeError, ValueError):
+            return 30.0
