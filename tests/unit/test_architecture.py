@@ -41,9 +41,13 @@ SDK = frozenset({"openstack", "keystoneauth1"})
 ROOMS = (
     Room(
         "plugins.modules",
-        tuple(UTILS + name for name in ("_module", "_errors", "_planner", "_gateways", "_report")),
+        tuple(
+            UTILS + name
+            for name in ("_module", "_errors", "_engine", "_planner", "_gateways", "_report")
+        ),
         ANSIBLE,
     ),
+    Room("plugins.filter", tuple(UTILS + name for name in ("_report", "_errors")), ANSIBLE),
     Room(
         "plugins.action",
         tuple(UTILS + name for name in ("_report", "_gateways.clock", "_errors")),
@@ -51,6 +55,7 @@ ROOMS = (
     ),
     Room("plugins.filter", (UTILS + "_report",), ANSIBLE),
     Room("plugins.doc_fragments"),
+    Room(UTILS + "_engine", tuple(UTILS + name for name in ("_planner", "_gateways", "_errors"))),
     Room(UTILS + "_planner", (UTILS + "_planner",), pure=True),
     Room(
         UTILS + "_gateways",
@@ -148,6 +153,8 @@ PLANNER = "plugins/module_utils/_planner/drain.py"
 GATEWAY = "plugins/module_utils/_gateways/nova.py"
 REPORT = "plugins/module_utils/_report/events.py"
 MODULE = "plugins/modules/nova_drain.py"
+ENGINE = "plugins/module_utils/_engine.py"
+FILTER = "plugins/filter/drain_report.py"
 ACTION = "plugins/action/nova_drain.py"
 INTERNAL = f"from {HERE}{UTILS}"
 
@@ -189,6 +196,9 @@ def house(tmp_path):
         (GATEWAY, "import requests", "may not import requests"),
         (REPORT, f"{INTERNAL}_gateways.clock import Clock", "may not import plugins"),
         (REPORT, f"{INTERNAL}_planner.drain import step", "may not import plugins"),
+        (ENGINE, "import openstack", "may not import openstack"),
+        (ENGINE, f"{INTERNAL}_report import events", "may not import plugins"),
+        (FILTER, f"{INTERNAL}_planner.model import Guest", "may not import plugins"),
         (MODULE, "import openstack", "may not import openstack"),
         (MODULE, f"from {HERE}plugins.modules import nova_drain_info", "may not import plugins"),
         (ACTION, f"{INTERNAL}_gateways import nova", "may not import plugins"),
