@@ -21,8 +21,8 @@ test-fast:  ## ruff and the unit tests, in less than a minute
 lint:  ## ruff, yamllint, ansible-lint, changelog, spelling
 	@.ci/test lint
 
-docs:  ## check the modules' documentation
-	@.ci/test docs-lint
+docs:  ## check the documentation, write the reference in dist/reference/
+	@.ci/docs
 
 build:  ## the collection's tarball, in dist/
 	@.ci/build
