@@ -7,16 +7,37 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, Protocol
 
+from ansible_collections.lowtide.compute.plugins.module_utils._errors import NotFound, Unreachable
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api import (
+    Api,
+    errors,
+    open_connection,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.network import Network
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.nova import Nova
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.placement import Placement
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.volume import Volume
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    COLD_UNCONFIRMED,
     Evidence,
+    Group,
+    Guest,
+    Migration,
     Observation,
     Progress,
+    Room,
     Scope,
     Service,
     Survey,
 )
+
+#: Policies for which it matters where the other members are.
+HARD_POLICIES = frozenset({"affinity", "anti-affinity"})
 
 
 class Cloud(Protocol):
@@ -38,7 +59,7 @@ class Cloud(Protocol):
     def progress(self, guest_id: str, migration_id: int) -> Progress | None:
         """Figures of one running live migration; None when Nova does not show it now."""
 
-    def evidence(self, guest_id: str, migration_uuid: str, volumes: tuple[str, ...]) -> Evidence:
+    def evidence(self, guest_id: str, migration_uuid: str) -> Evidence:
         """What server, Placement, port bindings and volume attachments say of one guest."""
 
     def cause(self, guest_id: str, migration_uuid: str) -> str:
@@ -70,3 +91,303 @@ class Cloud(Protocol):
     def reset_state(self, guest_id: str) -> None: ...
 
     def pause(self, guest_id: str) -> None: ...
+
+
+class OpenStackCloud:
+    """The real Cloud: Nova, Placement, Neutron, and Cinder and Manila where there are any."""
+
+    def __init__(
+        self,
+        nova: Nova,
+        placement: Placement,
+        network: Network,
+        volume: Volume | None = None,
+        *,
+        has_shares: bool = False,
+    ) -> None:
+        self._nova = nova
+        self._placement = placement
+        self._network = network
+        self._volume = volume
+        self._has_shares = has_shares
+        self._last_host: dict[str, str] = {}
+
+    # --- reads
+
+    def service(self, host: str) -> Service:
+        return self._nova.service(host)
+
+    def survey(self, scope: Scope) -> Survey:
+        survey = self._survey_of_host(scope) if scope.host else self._survey_of_guests(scope)
+        services = self._nova.services()
+        return replace(
+            survey,
+            services=services,
+            guests=self._with_surroundings(survey.guests, scope),
+            rooms=self._rooms(services),
+        )
+
+    def observe(self, scope: Scope) -> Observation:
+        # Migrations first: one that is over by then has its guest's host right in the newer list.
+        if scope.host:
+            return Observation(
+                service=self._nova.service(scope.host),
+                migrations=self._nova.migrations_of(scope.host),
+                guests=self._nova.guests_of(scope.host),
+            )
+        migrations = self._migrations_of_guests(scope.guest_ids)
+        return Observation(migrations=migrations, guests=self._guests(scope.guest_ids))
+
+    def progress(self, guest_id: str, migration_id: int) -> Progress | None:
+        return self._nova.progress(guest_id, migration_id)
+
+    def evidence(self, guest_id: str, migration_uuid: str) -> Evidence:
+        guest = self._nova.guest(guest_id)
+        if guest is None:
+            return Evidence(exists=False)
+        left = bool(migration_uuid and self._placement.allocations_of(migration_uuid))
+        roots = self._placement.allocations_of(guest_id)
+        attached = self._volume.attachments_of(guest_id) if self._volume and guest.volumes else None
+        return Evidence(
+            exists=True,
+            host=guest.host,
+            vm_state=guest.vm_state,
+            task_state=guest.task_state,
+            power_state=guest.power_state,
+            allocations=tuple(sorted(self._host_by_root.get(root, root) for root in roots)),
+            leftover_allocations=left,
+            bindings=self._network.bindings_of(guest_id),
+            attachments={} if counts is None else {v: counts.get(v, 0) for v in guest.volumes},
+        )
+
+    def cause(self, guest_id: str, migration_uuid: str) -> str:
+        return self._nova.cause(guest_id)
+
+    def alive(self, guest_id: str) -> bool | None:
+        return self._nova.alive(guest_id)
+
+    def host_allocations(self, host: str) -> tuple[str, ...]:
+        return tuple(sorted(self._placement.consumers_of(self._root_of(host))))
+
+    def find_guests(self, name_or_id: str) -> tuple[Guest, ...]:
+        """The guest with this id, or every guest with exactly this name."""
+        by_id = self._nova.guest(name_or_id) if _looks_like_uuid(name_or_id) else None
+        return (by_id,) if by_id else self._nova.guests_named(name_or_id)
+
+    # --- writes
+
+    def disable(self, host: str, reason: str) -> None:
+        service = self._nova.service(host)
+        if service.enabled or service.disabled_reason != reason:
+            change = {"status": "disabled", "disabled_reason": reason}
+            self._nova.set_service(service, change)
+
+    def enable(self, host: str) -> None:
+        service = self._nova.service(host)
+        if not service.enabled:
+            self._nova.set_service(service, {"status": "enabled"})
+
+    def force_down(self, host: str, forced: bool) -> None:
+        service = self._nova.service(host)
+        if service.forced_down != forced:
+            self._nova.set_service(service, {"forced_down": forced})
+
+    def live_migrate(self, guest_id: str, host: str) -> None:
+        self._nova.live_migrate(guest_id, host)
+
+    def cold_migrate(self, guest_id: str, host: str) -> None:
+        self._nova.cold_migrate(guest_id, host)
+
+    def confirm(self, guest_id: str) -> None:
+        self._nova.confirm(guest_id)
+
+    def abort(self, guest_id: str, migration_id: int) -> None:
+        self._nova.abort(guest_id, migration_id)
+
+    def force_complete(self, guest_id: str, migration_id: int) -> None:
+        self._nova.force_complete(guest_id, migration_id)
+
+    def reset_state(self, guest_id: str) -> None:
+        self._nova.reset_state(guest_id)
+
+    def pause(self, guest_id: str) -> None:
+        self._nova.pause(guest_id)
+
+    # --- the survey's parts
+
+    def _survey_of_host(self, scope: Scope) -> Survey:
+        host = scope.host
+        migrations = self._nova.migrations_of(host)
+        listed = {guest.id: guest for guest in self._nova.guests_of(host)}
+        finished, resized = self._unconfirmed_from(host, migrations)
+        consumers = self._placement.consumers_of(self._root_of(host))
+        accounted = listed.keys() | {m.uuid for m in migrations}
+        hidden = self._hidden_guests(host, consumers.keys() - accounted)
+        guests = {**resized, **listed, **hidden}
+        return Survey(
+            scope=scope,
+            guests=tuple(
+                replace(guest, resources=consumers.get(guest.id, {})) for guest in guests.values()
+            ),
+            migrations=migrations,
+            finished=finished,
+            unknown_consumers=tuple(sorted(consumers.keys() - accounted - hidden.keys())),
+        )
+
+    def _survey_of_guests(self, scope: Scope) -> Survey:
+        guests = []
+        for guest in self._guests(scope.guest_ids):
+            by_node = self._placement.allocations_of(guest.id)
+            mine = (r for root, r in by_node.items() if self._host_by_root.get(root) == guest.host)
+            guests.append(replace(guest, resources=next(mine, {})))
+        migrations = self._migrations_of_guests(scope.guest_ids)
+        return Survey(scope=scope, guests=tuple(guests), migrations=migrations)
+
+    def _unconfirmed_from(
+        self, host: str, migrations: Iterable[Migration]
+    ) -> tuple[tuple[Migration, ...], dict[str, Guest]]:
+        """Cold migrations that left ``host`` and wait for confirmation, and their guests."""
+        finished, guests = [], {}
+        for migration in migrations:
+            if migration.status != COLD_UNCONFIRMED or migration.source != host:
+                continue
+            guest = self._nova.guest(migration.guest_id)
+            if guest and guest.vm_state == "resized":
+                finished.append(migration)
+                guests[guest.id] = guest
+        return tuple(finished), guests
+
+    def _hidden_guests(self, host: str, consumers: Iterable[str]) -> dict[str, Guest]:
+        """Guests on ``host`` that lists leave out (soft-deleted), found by their allocations."""
+        candidates = map(self._nova.guest, sorted(consumers))
+        return {guest.id: guest for guest in candidates if guest and guest.host == host}
+
+    def _with_surroundings(self, guests: tuple[Guest, ...], scope: Scope) -> tuple[Guest, ...]:
+        """The guests with ports, groups and shares, and whether those in ERROR are alive."""
+        ports = self._network.ports_on(scope.host) if scope.host else {}
+        elsewhere = [guest.id for guest in guests if not scope.host or guest.host != scope.host]
+        if elsewhere:
+            ports |= self._network.ports_of(elsewhere)
+        group_of = self._groups_of(guests)
+        return tuple(
+            replace(
+                guest,
+                ports=ports.get(guest.id, ()),
+                group=group_of.get(guest.id),
+                shares=self._nova.shares(guest.id) if self._has_shares else (),
+                alive=self._nova.alive(guest.id) if guest.vm_state == "error" else None,
+            )
+            for guest in guests
+        )
+
+    def _groups_of(self, guests: tuple[Guest, ...]) -> dict[str, Group]:
+        """Guest id -> group. Where members of a hard group are is looked up once per project."""
+        by_id = {guest.id: guest for guest in guests}
+        hosts = {guest.id: guest.host for guest in guests}
+        relevant = [group for group in self._nova.groups() if group.members.keys() & by_id.keys()]
+        hard = [group for group in relevant if group.policy in HARD_POLICIES]
+        for project in {
+            by_id[member].project_id
+            for group in hard
+            if group.members.keys() - hosts.keys()
+            for member in group.members.keys() & by_id.keys()
+        }:
+            hosts |= {guest.id: guest.host for guest in self._nova.guests_of_project(project)}
+        return {
+            member: replace(group, members={m: hosts.get(m, "") for m in group.members})
+            for group in relevant
+            for member in group.members.keys() & by_id.keys()
+        }
+
+    def _rooms(self, services: Iterable[Service]) -> tuple[Room, ...]:
+        free = self._placement.free_room()
+        root_by_host = {host: root for root, host in self._host_by_root.items()}
+        return tuple(
+            Room(
+                host=service.host,
+                free=free.get(root_by_host.get(service.host, ""), {}),
+                availability_zone=service.availability_zone,
+                usable=service.enabled and service.up and not service.forced_down,
+            )
+            for service in services
+        )
+
+    # --- named guests
+
+    def _guests(self, guest_ids: tuple[str, ...]) -> tuple[Guest, ...]:
+        """The named guests that exist: by lists of the hosts they were last on, if that is less."""
+        wanted = set(guest_ids)
+        hosts = {self._last_host.get(guest_id, "") for guest_id in wanted} - {""}
+        found: dict[str, Guest] = {}
+        if len(hosts) < len(wanted):
+            for host in hosts:
+                found |= {g.id: g for g in self._nova.guests_of(host) if g.id in wanted}
+        for guest_id in wanted - found.keys():
+            guest = self._nova.guest(guest_id)
+            if guest:
+                found[guest_id] = guest
+        self._last_host |= {guest.id: guest.host for guest in found.values()}
+        return tuple(found[guest_id] for guest_id in guest_ids if guest_id in found)
+
+    def _migrations_of_guests(self, guest_ids: tuple[str, ...]) -> tuple[Migration, ...]:
+        found = (m for guest_id in guest_ids for m in self._nova.migrations_of_guest(guest_id))
+        return tuple(sorted(found, key=lambda migration: migration.id, reverse=True))
+
+    # --- compute nodes
+
+    @cached_property
+    def _host_by_root(self) -> Mapping[str, str]:
+        return self._nova.hypervisors()
+
+    def _root_of(self, host: str) -> str:
+        roots = [root for root, name in self._host_by_root.items() if name == host]
+        if not roots:
+            raise NotFound(
+                f"host: {host!r} has no compute node in Nova",
+                "Start its nova-compute once, so that it registers its compute node",
+            )
+        if len(roots) > 1:
+            raise Unreachable(
+                f"host: {host!r} has {len(roots)} compute nodes in Nova",
+                "Only hosts with one compute node each (libvirt) can be drained",
+            )
+        return roots[0]
+
+
+def _looks_like_uuid(text: str) -> bool:
+    digits = text.replace("-", "")
+    return len(digits) == 32 and all(digit in "0123456789abcdefABCDEF" for digit in digits)
+
+
+def connect(params: Mapping[str, Any]) -> OpenStackCloud:
+    """The cloud that the modules' authentication options name, signed in.
+
+    Raises BadOption, Unauthorized or Unreachable. Services are discovered on first use.
+    """
+    connection = open_connection(params)
+
+    def api(name: str) -> Api:
+        return Api(name.replace("_", " "), partial(getattr, connection, name))
+
+    has_volumes, has_shares = (
+        _in_catalogue(connection, name) for name in ("block-storage", "shared-file-system")
+    )
+    return OpenStackCloud(
+        Nova(api("compute")),
+        Placement(api("placement")),
+        Network(api("network")),
+        Volume(api("block_storage")) if has_volumes else None,
+        has_shares=has_shares,
+    )
+
+
+def _in_catalogue(connection: Any, service_type: str) -> bool:
+    with errors("the identity API"):
+        return bool(
+            connection.session.get_endpoint(
+                service_type=service_type,
+                interface=connection.config.get_interface(service_type),
+                region_name=connection.config.get_region_name(service_type),
+                skip_discovery=True,
+            )
+        )

@@ -1,0 +1,284 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""HTTP calls to OpenStack: credentials, retries, pages, and the one place that maps errors.
+
+This module util is **PRIVATE** to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ansible.module_utils.api import retry_with_delays_and_condition
+
+from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
+    BadOption,
+    LowtideError,
+    Refused,
+    Unauthorized,
+    Unreachable,
+)
+
+try:
+    import openstack
+    from keystoneauth1 import exceptions as ksa
+    from openstack import exceptions as sdk
+except ImportError:
+    IMPORT_ERROR: str | None = traceback.format_exc()
+else:
+    IMPORT_ERROR = None
+
+#: Sent in front of the User-Agent, so that an operator finds our calls in an API's log.
+USER_AGENT = "lowtide.compute"
+VERSION = "1.0.0-dev0"
+
+#: Seconds after which a call is given up, when neither ``api_timeout`` nor clouds.yaml says.
+DEFAULT_TIMEOUT = 30
+#: A read is asked three times; the pauses between are the SDK's (0.5 s, then 1 s).
+READ_RETRIES = 2
+RETRY_PAUSES = (0.5, 1.0)
+TRANSIENT = (429, 500, 502, 503, 504)
+
+CREDENTIALS = (
+    "Name a cloud of clouds.yaml in `cloud`, set the OS_* variables, or give `auth` and `auth_type`"
+)
+
+Json = dict[str, Any]
+
+
+class Api:
+    """One service's API. ``adapter`` makes its SDK proxy on first use.
+
+    Reads are retried on time-outs, connection errors, 429 and 5xx, and then raise Unreachable.
+    Writes are sent once. An answer of 4xx raises Refused, 401 and 403 Unauthorized.
+    """
+
+    def __init__(self, name: str, adapter: Callable[[], Any]) -> None:
+        self.name = name
+        self._make_adapter = adapter
+        self._adapter: Any = None
+
+    def get(
+        self, path: str, params: Mapping[str, Any] | None = None, *, microversion: str | None = None
+    ) -> Json:
+        """The decoded body of a GET."""
+        with errors(f"{self.name} API"):
+            answer = self._ready().get(
+                path,
+                params=dict(params or {}),
+                microversion=microversion,
+                connect_retries=READ_RETRIES,
+                status_code_retries=READ_RETRIES,
+                retriable_status_codes=TRANSIENT,
+                skip_cache=True,
+            )
+        return self._body(answer, "GET", path, write=False)
+
+    def pages(
+        self,
+        path: str,
+        key: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        microversion: str | None = None,
+        marker: str = "id",
+    ) -> Iterator[list[Json]]:
+        """Pages of a list. ``key``: its name in the body; ``marker``: the field to go on from.
+
+        The link to the next page only says that there is one: behind a proxy its host is wrong.
+        """
+        params = dict(params or {})
+        while True:
+            body = self.get(path, params, microversion=microversion)
+            page = body[key]
+            yield page
+            links = body.get(f"{key}_links", [])
+            if not page or not any(link.get("rel") == "next" for link in links):
+                return
+            params["marker"] = page[-1][marker]
+
+    def list(self, path: str, key: str, params: Mapping[str, Any] | None = None, **kw: Any) -> list:
+        """All pages of a list in one."""
+        return [item for page in self.pages(path, key, params, **kw) for item in page]
+
+    def send(
+        self, method: str, path: str, body: Json | None = None, *, microversion: str | None = None
+    ) -> Json:
+        """Send a write once. Raises Unreachable when it may or may not have happened."""
+        with errors(f"{self.name} API"):
+            answer = self._ready().request(
+                path,
+                method,
+                json=body,
+                microversion=microversion,
+                connect_retries=0,
+                status_code_retries=0,
+            )
+        return self._body(answer, method, path, write=True)
+
+    def max_microversion(self) -> tuple[int, int]:
+        """The newest microversion that the service offers; raises Unreachable."""
+        with errors(f"{self.name} API"):
+            data = self._ready().get_endpoint_data()
+        if data is None or not data.max_microversion:
+            raise Unreachable(
+                f"the {self.name} API does not say which versions it offers",
+                "See whether its endpoint in the catalogue is right and answers",
+            )
+        major, minor = data.max_microversion
+        return int(major), int(minor)
+
+    def _ready(self) -> Any:
+        if self._adapter is None:
+            self._adapter = patiently(self._make_adapter)
+        return self._adapter
+
+    def _body(self, answer: Any, method: str, path: str, *, write: bool) -> Json:
+        status = answer.status_code
+        if status < 400:
+            return answer.json() if answer.content else {}
+        text = explanation(answer)
+        call = f"{self.name} API: {method} {path}: {status}: {text}"
+        request_id = answer.headers.get("x-openstack-request-id", "")
+        if status == 401 or (status == 403 and "olicy" in text):
+            raise Unauthorized(call, _remedy_for(status), request_id=request_id)
+        if status >= 500 or (status == 429 and not write):
+            raise Unreachable(
+                call, f"See the {self.name} service's log for {request_id}", request_id=request_id
+            )
+        raise Refused(call, status=status, reason=text, request_id=request_id)
+
+
+def _remedy_for(status: int) -> str:
+    if status == 401:
+        return (
+            "The token is not valid any more: use credentials that can be renewed. " + CREDENTIALS
+        )
+    return "Use a user with the admin role, or grant that policy rule to the one in use"
+
+
+def explanation(answer: Any) -> str:
+    """The one sentence that matters in an OpenStack error body."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return " ".join(answer.text.split())[:200] or str(answer.reason)
+    candidates = [body, *body.values()] if isinstance(body, dict) else [body]
+    for candidate in candidates:
+        inner = candidate[0] if isinstance(candidate, list) and candidate else candidate
+        if isinstance(inner, dict):
+            for key in ("message", "detail", "title"):
+                if isinstance(inner.get(key), str):
+                    return " ".join(inner[key].split())
+    return str(answer.reason)
+
+
+# --- errors ------------------------------------------------------------------------------
+
+
+@contextmanager
+def errors(what: str) -> Iterator[None]:
+    """Turn what the SDK raises inside into LowtideError. ``what``: whom we were talking to."""
+    try:
+        yield
+    except (ksa.ClientException, sdk.SDKException) as error:
+        raise _translated(error, what) from error
+
+
+def _translated(error: Exception, what: str) -> LowtideError:
+    text = _shortened(str(getattr(error, "message", "") or error))
+    if isinstance(error, (ksa.MissingRequiredOptions, ksa.MissingAuthPlugin, ksa.NoMatchingPlugin)):
+        return Unauthorized(f"no usable credentials: {text}", CREDENTIALS)
+    if isinstance(error, (ksa.Unauthorized, ksa.AuthorizationFailure, ksa.AuthPluginException)):
+        return Unauthorized(f"the credentials were refused: {text}", CREDENTIALS)
+    if isinstance(error, ksa.Forbidden):
+        return Unauthorized(f"{what}: {text}", _remedy_for(403))
+    if isinstance(error, ksa.HTTPClientError):
+        return Unauthorized(f"{what} refused the credentials: {text}", CREDENTIALS)
+    if isinstance(error, (ksa.EndpointNotFound, sdk.ServiceDisabledException)):
+        return Unreachable(
+            f"{what}: no endpoint in the catalogue",
+            "Check `region_name` and `interface`, and that the service is in the catalogue",
+        )
+    return Unreachable(
+        f"{what} gives no usable answer: {text}",
+        "Check `cloud` or `auth.auth_url`, the network, `ca_cert` and `api_timeout`",
+    )
+
+
+def _shortened(text: str) -> str:
+    """``text`` with urllib3's nested wording reduced to the operating system's."""
+    return re.sub(r": HTTPS?ConnectionPool.*\[Errno -?\d+\] ([^\"')]*).*", r": \1", text)
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, ksa.HttpError):
+        return error.http_status in TRANSIENT
+    return isinstance(error, (ksa.RetriableConnectionFailure, ksa.DiscoveryFailure))
+
+
+def patiently(call: Callable[[], Any]) -> Any:
+    """``call()``, again after a pause when it failed for a reason that may pass."""
+    retry = retry_with_delays_and_condition(iter(RETRY_PAUSES), _is_transient)
+    return retry(call)()
+
+
+# --- credentials -------------------------------------------------------------------------
+
+
+def open_connection(params: Mapping[str, Any]) -> Any:
+    """An authenticated SDK connection from the modules' authentication options.
+
+    Raises BadOption for a cloud that clouds.yaml does not have, Unauthorized for missing or
+    refused credentials, Unreachable when the identity service does not answer.
+    """
+    cloud = params.get("cloud")
+    try:
+        connection = _configured(params)
+    except sdk.ConfigException as error:
+        if not cloud:
+            raise Unauthorized(f"no usable credentials: {error}", CREDENTIALS) from error
+        raise BadOption("cloud", cloud, f"cannot be used: {error}", CREDENTIALS) from error
+    except (ksa.ClientException, sdk.SDKException) as error:
+        raise _translated(error, "the identity API") from error
+    with errors("the identity API"):
+        patiently(connection.session.get_token)
+    return connection
+
+
+def _configured(params: Mapping[str, Any]) -> Any:
+    names = {
+        "validate_certs": "verify",
+        "ca_cert": "cacert",
+        "client_cert": "cert",
+        "client_key": "key",
+    }
+    given = {
+        names.get(option, option): params[option]
+        for option in (
+            "cloud",
+            "auth_type",
+            "region_name",
+            "validate_certs",
+            "ca_cert",
+            "client_cert",
+            "client_key",
+            "interface",
+            "api_timeout",
+        )
+        if params.get(option) is not None
+    }
+    if params.get("auth"):
+        given["auth"] = {k: v for k, v in params["auth"].items() if v is not None}
+    region = openstack.config.get_cloud_region(app_name=USER_AGENT, app_version=VERSION, **given)
+    # Without this check keystoneauth raises a bare Exception, much later.
+    by_password = region.config.get("auth_type") in (None, "password", "v3password")
+    if by_password and not region.config.get("auth", {}).get("password"):
+        raise Unauthorized("no usable credentials: auth.password is not given", CREDENTIALS)
+    if region.config.get("api_timeout") is None:
+        region.config["api_timeout"] = DEFAULT_TIMEOUT
+    return openstack.connection.Connection(config=region)
