@@ -20,6 +20,10 @@ _AFTER_TIMEOUT = {
     "force_complete": "forcing it to complete",
     "leave": "leaving it to Nova",
 }
+_STOPPED = {
+    "failure": "a guest could not be moved, and on_failure is stop",
+    "enabled": "somebody enabled the service again",
+}
 
 
 def event_line(event: Event, host: str) -> str:
@@ -114,6 +118,11 @@ def _reachable(data: Data) -> str:
     return f"the API answers again after {duration(float(data.get('seconds') or 0))}"
 
 
+def _stopped(data: Data) -> str:
+    why = str(data.get("reason") or "")
+    return f"nothing more is started: {_STOPPED.get(why, why)}"
+
+
 _WORDS: Mapping[str, Callable[[Data], str]] = {
     "disabled": _disabled,
     "arrived": lambda data: "arrived after the plan was made",
@@ -131,7 +140,7 @@ _WORDS: Mapping[str, Callable[[Data], str]] = {
     "unreachable": _unreachable,
     "reachable": _reachable,
     "deadline": lambda data: "deadline reached: nothing more is started",
-    "stopped": lambda data: f"stopped: {data.get('reason', '')}",
+    "stopped": _stopped,
     "done": lambda data: "nothing more to move",
 }
 
