@@ -67,12 +67,7 @@ def seed(
     Raises SeedError naming each guest that did not reach its state, and why.
     """
     started = time.monotonic()
-    config = openstack.config.OpenStackConfig(config_files=[str(clouds_file)])
-    region = config.get_one(cloud=cloud)
-    region.config["compute_default_microversion"] = COMPUTE_MICROVERSION
-    connection = openstack.connection.Connection(
-        config=region, app_name="lowtide-lab-seed", app_version="1"
-    )
+    connection = _connect(clouds_file, cloud)
     control = Control(control_url)
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="seed") as pool:
         catalog = _build_catalog(connection, scenario, pool)
@@ -87,6 +82,16 @@ def seed(
     )
     say(str(summary))
     return summary
+
+
+def _connect(clouds_file: Path, cloud: str) -> Any:
+    # Only the configuration takes the client's name; a Connection of a given one ignores it.
+    config = openstack.config.OpenStackConfig(
+        config_files=[str(clouds_file)], app_name="lab-seed", app_version="1"
+    )
+    region = config.get_one(cloud=cloud)
+    region.config["compute_default_microversion"] = COMPUTE_MICROVERSION
+    return openstack.connection.Connection(config=region)
 
 
 class Control:

@@ -29,9 +29,10 @@ def run(settings: Settings) -> None:
     application = _load_api(settings)
     _start_services()
     from lab.embedded import hypervisor
-    from lab.embedded.services import control, nodes
+    from lab.embedded.services import control, economy, nodes
 
     nodes.install()
+    economy.install()
     scenario = scenarios.load(settings.scenario_file)
     hypervisor.prepare(scenario, settings.state)
     common.wait_for(settings, "keystone", "placement")
