@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from lab.backend import LabError
 from lab.embedded import config
-from lab.embedded.settings import ENDPOINTS, PROJECT, UNSERVED, Settings, cache_dir
+from lab.embedded.settings import ENDPOINTS, PROJECT, UNSERVED, Settings, cache_dir, placeholder_url
 
 CELL1 = "c1111111-1111-1111-1111-111111111111"
 HERE = Path(__file__).resolve().parent
@@ -58,21 +59,17 @@ def install(settings: Settings, tell: Callable[[str], None]) -> None:
 
 
 def write_keys(settings: Settings) -> None:
-    """Write Keystone's keys: for tokens and, never used here, for credentials."""
-    from cryptography.fernet import Fernet
-
+    """Write Keystone's Fernet keys: for tokens and, never used here, for credentials."""
     for repository in ("fernet-keys", "credential-keys"):
         for name in ("0", "1"):
             path = settings.state / "keystone" / repository / name
             handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
             with open(handle, "wb") as file:
-                file.write(Fernet.generate_key())
+                file.write(base64.urlsafe_b64encode(os.urandom(32)))
             path.parent.chmod(0o700)
 
 
 def _point_catalogue(settings: Settings) -> None:
-    from lab.embedded.identity_seed import placeholder_url
-
     with sqlite3.connect(settings.database_dir / "keystone.sqlite") as connection:
         for name in ENDPOINTS | UNSERVED:
             connection.execute(

@@ -10,15 +10,10 @@ from typing import Any
 from keystone.cmd import bootstrap
 from keystone.common import provider_api
 
-from lab.embedded.settings import ENDPOINTS, PASSWORD, REGION, UNSERVED
+from lab.embedded.settings import ENDPOINTS, PASSWORD, REGION, UNSERVED, placeholder_url
 
 SERVICE_USERS = ("nova", "placement", "glance", "neutron", "cinder")
 INTERFACES = ("public", "internal", "admin")
-
-
-def placeholder_url(name: str) -> str:
-    """Return what stands for an endpoint's scheme, address and port in the template."""
-    return f"http://{name}.lab.invalid"
 
 
 def seed() -> None:

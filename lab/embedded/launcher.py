@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -26,8 +27,6 @@ from lab.embedded import api_faults, config, databases, processes, request_log
 from lab.embedded.processes import Process
 from lab.embedded.settings import MARKER, PROJECT, SERVICES, Settings
 
-# Nova takes longest: it goes first, so that it never waits for a processor.
-START_ORDER = ("nova", "keystone", "neutron", "placement", "cinder", "glance")
 START_SECONDS = 180.0
 TAIL_LINES = 20
 DEFAULT_SCENARIO = """\
@@ -146,18 +145,22 @@ class EmbeddedBackend:
                     ) from None
 
     def _launch(self) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(PROJECT),
-            "PYTHONWARNINGS": "ignore",
-        }
-        started: list[Process] = []
-        for service in START_ORDER:
-            command = [sys.executable, "-m", "lab.embedded.services"]
-            command += [service, str(self.settings.state)]
-            output = self.settings.log_dir / f"{service}.out"
-            started.append(processes.spawn(service, command, output, environment))
-            processes.record(self._record, started)
+        """Fork the services; they are recorded when this returns."""
+        output = self.settings.log_dir / "launch.out"
+        with output.open("ab") as file:
+            done = subprocess.run(
+                [sys.executable, "-m", "lab.embedded.services", str(self.settings.state)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"},
+                cwd=self.settings.state,
+                check=False,
+            )
+        if done.returncode:
+            raise LabError(
+                f"the services could not be launched; the log: {output}\n{_tail(output)}"
+            )
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -180,10 +183,7 @@ class EmbeddedBackend:
         files = [path for path in self.log_files(service) if path.exists()]
         logs = " and ".join(str(path) for path in files)
         lines = [f"{service} {problem}; its log: {logs}"]
-        for path in files:
-            with path.open(errors="replace") as file:
-                lines += [f"  {line.rstrip()}" for line in deque(file, TAIL_LINES)]
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(_tail, files)])
 
     # Stopping
 
@@ -196,17 +196,13 @@ class EmbeddedBackend:
 
     def _stop(self) -> int:
         count = processes.stop(self._processes())
-        self._record.unlink(missing_ok=True)
+        self.settings.process_file.unlink(missing_ok=True)
         for mark in self.settings.run_dir.glob("*.ready"):
             mark.unlink()
         return count
 
-    @property
-    def _record(self) -> Path:
-        return self.settings.run_dir / "processes.json"
-
     def _processes(self) -> list[Process]:
-        return processes.recorded(self._record)
+        return processes.recorded(self.settings.process_file)
 
     # Looking
 
@@ -315,6 +311,11 @@ class EmbeddedBackend:
             raise LabError(json.load(error)["error"]) from None
         except OSError as error:
             raise LabError(f"the lab's control API does not answer: {error}") from error
+
+
+def _tail(path: Path) -> str:
+    with path.open(errors="replace") as file:
+        return "\n".join(f"  {line.rstrip()}" for line in deque(file, TAIL_LINES))
 
 
 def _read(path: Path) -> str:

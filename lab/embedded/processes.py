@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -40,21 +39,6 @@ def start_time(pid: int) -> int | None:
     # The command's name, in parentheses, may contain anything.
     fields = text.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else int(fields[19])
-
-
-def spawn(service: str, command: list[str], output: Path, environment: dict[str, str]) -> Process:
-    """Start a process in a session of its own, so that it outlives the launcher."""
-    with output.open("ab") as file:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=output.parent,
-            start_new_session=True,
-        )
-    return Process(service, child.pid, start_time(child.pid) or 0)
 
 
 def record(path: Path, processes: Iterable[Process]) -> None:

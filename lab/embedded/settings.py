@@ -133,6 +133,11 @@ class Settings:
         return self.state / "run"
 
     @property
+    def process_file(self) -> Path:
+        """The record of the lab's processes."""
+        return self.run_dir / "processes.json"
+
+    @property
     def request_dir(self) -> Path:
         """Request logs, one file of JSON lines per service."""
         return self.state / "requests"
@@ -160,6 +165,11 @@ class Settings:
     def database_url(self, name: str) -> str:
         """Return the SQLAlchemy URL of a database; writers wait 60 s for each other."""
         return f"sqlite:///{self.database_dir}/{name}.sqlite?timeout=60"
+
+
+def placeholder_url(name: str) -> str:
+    """Return what stands for an endpoint's scheme, address and port in the template."""
+    return f"http://{name}.lab.invalid"
 
 
 def cache_dir() -> Path:

@@ -12,11 +12,6 @@ from lab.embedded.settings import Settings
 
 def run(settings: Settings) -> None:
     """Start the volume service, then the scheduler that waits for it, and the API."""
-    # Under eventlet a green thread is switched out inside a write transaction, and the next one
-    # blocks the whole process in SQLite's busy wait.
-    from oslo_service import backend
-
-    backend.init_backend(backend.BackendType.THREADING)
     sqlite.install()
     sys.argv = ["cinder", "--config-file", str(settings.etc / "cinder.conf")]
     from cinder import service
