@@ -18,9 +18,11 @@ class LowtideError(Exception):
 
     def __init__(self, message: str, remedy: str = "", **details: object) -> None:
         self.message = " ".join(str(message).split())
-        self.remedy = remedy
+        self.remedy = " ".join(remedy.split())
         self.details: Mapping[str, object] = details
-        super().__init__(f"{self.message.rstrip('.')}. {remedy}".strip() if remedy else self.message)
+        super().__init__(
+            f"{self.message.rstrip('.')}. {self.remedy}" if self.remedy else self.message
+        )
 
 
 class BadOption(LowtideError):

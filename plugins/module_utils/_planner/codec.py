@@ -31,7 +31,7 @@ def encode(value: Any) -> Any:
 def decode(kind: type[T], value: Any) -> T:
     """The inverse of :func:`encode` for the dataclass ``kind``.
 
-    Unknown keys raise ``TypeError``: a state of another version must not be half read.
+    Anything else raises ``TypeError``: a state of another version must not be half read.
     """
     return _decode(kind, value)
 
@@ -43,6 +43,8 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def _decode(hint: Any, value: Any) -> Any:
     if is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{hint.__name__} cannot be read from {type(value).__name__}")
         hints = _hints(hint)
         unknown = set(value) - set(hints)
         if unknown:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    COLD,
+    LIVE,
     Estimate,
     Guest,
     Options,
@@ -32,6 +34,8 @@ def precopy(
 ) -> Estimate:
     """Predict one migration. Bytes, bytes/s and seconds; ``converges`` tells if it ends.
 
+    ``rounds`` counts those during which the guest runs, so not the last one of a migration
+    that converges.
     ``downtime_ms`` is the pause of the last round when it converges, else the pause that
     would be needed to make it end.
     """
@@ -47,17 +51,20 @@ def precopy(
         seconds, sent = seconds + took, sent + rest
         dirtied = min(working_set, dirty_rate * took, memory_bytes)
         if dirtied >= rest and rounds:
-            return Estimate(seconds, round(sent), rounds, 1000 * dirtied / bandwidth, False)
+            return Estimate(seconds, round(sent), rounds + 1, 1000 * dirtied / bandwidth, False)
         rest = dirtied
     return Estimate(seconds, round(sent), MAX_ROUNDS, 1000 * rest / bandwidth, False)
 
 
 def estimate(guest: Guest, method: str, options: Options) -> Estimate:
-    """What moving this guest costs, from what the API alone tells (no dirty rate)."""
-    data = guest.ram_mib * MIB if method == "live" else 0
-    if method not in ("live", "cold"):
+    """What moving this guest costs, from what the API alone tells.
+
+    That is neither a dirty rate nor whether, and how much of, a local disk is copied.
+    """
+    if method not in (LIVE, COLD):
         return Estimate(0.0, 0)
-    copied = precopy(data, options.bandwidth_mib_s * MIB) if data else Estimate(0.0, 0)
+    data = guest.ram_mib * MIB if method == LIVE else 0
+    copied = precopy(data, options.bandwidth_mib_s * MIB)
     return Estimate(
         round(copied.seconds + options.overhead_seconds, 1),
         copied.bytes,
@@ -69,8 +76,7 @@ def estimate(guest: Guest, method: str, options: Options) -> Estimate:
 def budget(guest: Guest, options: Options) -> float:
     """Seconds that a migration of this guest may take: ``timeout_per_gib`` times its size.
 
-    Sizes below 2 GiB count as 2 GiB, as in Nova's own completion timeout
+    Its size is memory and local disks; memory counts as 2 GiB at least, as in Nova's own timeout
     (nova/virt/libvirt/driver.py, _live_migration_data_gb).
     """
-    gib = max(2.0, guest.ram_mib / 1024) + (0 if guest.boots_from_volume else guest.disk_gib)
-    return options.timeout_per_gib * gib
+    return options.timeout_per_gib * (max(2.0, guest.ram_mib / 1024) + guest.disk_gib)

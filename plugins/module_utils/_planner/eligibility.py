@@ -89,16 +89,14 @@ def _prefers(guest: Guest, spec: str, prop: str) -> str:
     return guest.extra_specs.get(spec) or guest.image_properties.get(prop) or ""
 
 
-def has_vtpm_bound_to_owner(guest: Guest, _context: Context) -> bool:
-    """A vTPM whose secret only its owner can read (``user``, Nova's default)."""
-    return _vtpm(guest) in ("user", "")
+def vtpm_security(guest: Guest) -> str:
+    """Who can read the secret of the guest's vTPM: user, host, deployment; "" without vTPM.
 
-
-def _vtpm(guest: Guest) -> str | None:
-    """The secret security of the guest's vTPM; None when it has no vTPM."""
+    Only the flavor says so, and ``user`` is Nova's default (nova/vtpm.py).
+    """
     if not _prefers(guest, "hw:tpm_version", "hw_tpm_version"):
-        return None
-    return _prefers(guest, "hw:tpm_secret_security", "hw_tpm_secret_security")
+        return ""
+    return guest.extra_specs.get("hw:tpm_secret_security") or "user"
 
 
 def has_encrypted_memory(guest: Guest) -> bool:
@@ -117,7 +115,8 @@ def has_fixed_pci(guest: Guest, context: Context) -> bool:
 
 
 def has_vgpu(guest: Guest) -> bool:
-    return any(
+    """Whether the flavor asks for a vGPU (``resources:VGPU``, numbered or not) or holds one."""
+    return bool(guest.resources.get("VGPU")) or any(
         key.startswith("resources") and key.endswith(":VGPU") and value not in ("", "0")
         for key, value in guest.extra_specs.items()
     )
@@ -133,16 +132,23 @@ def has_accelerator(guest: Guest, _context: Context) -> bool:
     )
 
 
-def is_pinned(guest: Guest) -> bool:
-    return _prefers(guest, "hw:cpu_policy", "hw_cpu_policy") in ("dedicated", "mixed")
-
-
-def has_huge_pages(guest: Guest) -> bool:
-    return _prefers(guest, "hw:mem_page_size", "hw_mem_page_size") not in ("", "small", "4")
+def has_numa_topology(guest: Guest) -> bool:
+    """What makes Nova give a guest a NUMA topology (nova/virt/hardware.py): any page size does."""
+    return (
+        _prefers(guest, "hw:cpu_policy", "hw_cpu_policy") in ("dedicated", "mixed")
+        or bool(_prefers(guest, "hw:mem_page_size", "hw_mem_page_size"))
+        or bool(_prefers(guest, "hw:numa_nodes", "hw_numa_nodes"))
+        or bool(guest.extra_specs.get("hw:pmem"))
+    )
 
 
 def _runs(guest: Guest) -> bool:
     return guest.vm_state in ("active", "paused")
+
+
+def _power_disagrees(guest: Guest) -> bool:
+    """Nova refuses to live-migrate what does not run, and a cold migration would stop what does."""
+    return _runs(guest) != (guest.power_state in ("running", "paused"))
 
 
 def _failed_here(guest: Guest, context: Context) -> bool:
@@ -201,7 +207,7 @@ def destinations(guest: Guest, context: Context) -> tuple[Room, ...]:
 
 
 def _no_destination(*tests: Callable[[Guest, Room], bool]) -> Callable[[Guest, Context], bool]:
-    """Does no usable room pass all the tests? (Each row adds one test to the row before.)"""
+    """Is there no usable room that passes all the tests? Each row adds a test to the one before."""
 
     def applies(guest: Guest, context: Context) -> bool:
         if context.rooms is None:
@@ -220,8 +226,10 @@ def _chosen_destination_unfit(guest: Guest, context: Context) -> bool:
 # --- methods that the options choose -------------------------------------------------------
 
 
-def _cold_if_allowed(_guest: Guest, context: Context) -> str:
-    return COLD if context.options.allow_cold_migration else BLOCKED
+def _cold_if_allowed(guest: Guest, context: Context) -> str:
+    """Nova cold-migrates what is active or stopped, nothing that is paused."""
+    allowed = context.options.allow_cold_migration and guest.vm_state != "paused"
+    return COLD if allowed else BLOCKED
 
 
 def _confirm_if_allowed(_guest: Guest, context: Context) -> str:
@@ -233,7 +241,8 @@ def _recover_if_allowed(_guest: Guest, context: Context) -> str:
 
 
 _COLD_REMEDY = (
-    "set allow_cold_migration: true to stop it, move it and start it again, or exclude the guest"
+    "set allow_cold_migration: true to stop it, move it and start it again (a paused guest must"
+    " be unpaused before), or exclude the guest"
 )
 
 #: One row per rule. The order is the order of Nova's own checks where it matters: what no
@@ -271,6 +280,7 @@ RULES: tuple[Rule, ...] = (
         lambda g, c: c.newest is not None and c.newest.in_flight,
         WAIT,
         "a migration is already running; it is adopted",
+        "wait for it, or abort it (openstack server migration abort {id} {migration})",
     ),
     Rule(
         "cold_unconfirmed",
@@ -367,35 +377,6 @@ RULES: tuple[Rule, ...] = (
         "bring it into ACTIVE, PAUSED or SHUTOFF, or exclude it",
     ),
     Rule(
-        "power_state_mismatch",
-        lambda g, c: _runs(g) and g.power_state not in ("running", "paused"),
-        BLOCKED,
-        "Nova says {vm_state}, the hypervisor says {power_state}: Nova would refuse to move it",
-        "start it or stop it so that both agree, or exclude it",
-    ),
-    Rule(
-        "share",
-        lambda g, c: bool(g.shares),
-        BLOCKED,
-        "a Manila share is attached: Nova moves no guest with one",
-        "stop the guest and detach the share, or exclude it",
-    ),
-    Rule(
-        "accelerator",
-        has_accelerator,
-        BLOCKED,
-        "uses a Cyborg accelerator: Nova neither live- nor cold-migrates it",
-        "detach the accelerator or delete the guest, or exclude it",
-    ),
-    Rule(
-        "affinity_group",
-        lambda g, c: g.group is not None and g.group.policy == "affinity",
-        BLOCKED,
-        "member of the hard affinity group {group}: Nova excludes this host and so every host,"
-        " even for a group of one",
-        "recreate the guest without the group (or with soft-affinity), or exclude it",
-    ),
-    Rule(
         "shutoff_left",
         lambda g, c: g.vm_state == "stopped" and c.options.shutoff == "leave",
         EXCLUDED,
@@ -414,16 +395,48 @@ RULES: tuple[Rule, ...] = (
         "has an SR-IOV port, and sriov: leave was asked for",
     ),
     Rule(
+        "power_state_mismatch",
+        lambda g, c: _power_disagrees(g),
+        BLOCKED,
+        "Nova says {vm_state}, the hypervisor says {power_state}",
+        "start it or stop it so that both agree, or exclude it",
+    ),
+    Rule(
+        "share",
+        lambda g, c: bool(g.shares),
+        _cold_if_allowed,
+        "a Manila share is attached: Nova does not live-migrate it, and cold-migrates it only"
+        " where every nova-compute is of release 34 or later",
+        "stop it and detach the share, or, where all are of release 34, set"
+        " allow_cold_migration: true (a paused guest must be unpaused before), or exclude it",
+    ),
+    Rule(
+        "accelerator",
+        has_accelerator,
+        BLOCKED,
+        "uses a Cyborg accelerator: Nova neither live- nor cold-migrates it",
+        "detach the port that has the accelerator; where the flavor asks for it, delete the"
+        " guest; or exclude it",
+    ),
+    Rule(
+        "affinity_group",
+        lambda g, c: g.group is not None and g.group.policy == "affinity",
+        BLOCKED,
+        "member of the hard affinity group {group}: Nova excludes this host and so every host,"
+        " even for a group of one",
+        "recreate the guest without the group (or with soft-affinity), or exclude it",
+    ),
+    Rule(
         "vtpm",
-        has_vtpm_bound_to_owner,
+        lambda g, c: vtpm_security(g) not in ("", "host", "deployment"),
         BLOCKED,
         "has a vTPM whose secret only its owner can read: an administrator cannot move it",
-        "ask the owner to stop and cold-migrate it, or use hw:tpm_secret_security=host,"
-        " or exclude it",
+        "ask the owner to resize it to a flavor with hw:tpm_secret_security=host (release 33 or"
+        " later) or to delete it, or exclude it",
     ),
     Rule(
         "vtpm_deployment",
-        lambda g, c: _vtpm(g) == "deployment" and _runs(g),
+        lambda g, c: vtpm_security(g) == "deployment" and _runs(g),
         _cold_if_allowed,
         "has a vTPM with secret security deployment: Nova does not live-migrate it",
         _COLD_REMEDY,
@@ -451,6 +464,13 @@ RULES: tuple[Rule, ...] = (
         "set vgpu: live if they support it (libvirt 8.6, QEMU 8.1), or " + _COLD_REMEDY,
     ),
     Rule(
+        "no_other_host",
+        _no_destination(),
+        BLOCKED,
+        "there is no other host that is up and enabled",
+        "add a host or enable one (openstack compute service set --enable), or exclude the guest",
+    ),
+    Rule(
         "availability_zone",
         _no_destination(in_zone),
         BLOCKED,
@@ -461,7 +481,7 @@ RULES: tuple[Rule, ...] = (
         "anti_affinity",
         _no_destination(in_zone, group_allows),
         BLOCKED,
-        "anti-affinity group {group} has a member on every other usable host",
+        "anti-affinity group {group} takes up every other host that it could go to",
         "add or enable a host, or exclude the guest",
     ),
     Rule(
@@ -494,15 +514,20 @@ RULES: tuple[Rule, ...] = (
 
 #: Rules about destinations: judged when the plan is made, not at every tick.
 DESTINATION_CODES = frozenset(
-    {"availability_zone", "anti_affinity", "nothing_fits", "destination_unfit", "plan_does_not_fit"}
+    {
+        "no_other_host",
+        "availability_zone",
+        "anti_affinity",
+        "nothing_fits",
+        "destination_unfit",
+        "plan_does_not_fit",
+    }
 )
 
 
 def judge(guest: Guest, context: Context) -> Verdict:
     """The verdict of the first rule that applies. Never raises; every guest gets one."""
-    rule = next((r for r in RULES if r.applies(guest, context)), None)
-    if rule is None:  # pragma: no cover - the state rules above are exhaustive
-        return Verdict(BLOCKED, "unknown_state", f"in state {guest.vm_state}")
+    rule = next(r for r in RULES if r.applies(guest, context))
     method = rule.method if isinstance(rule.method, str) else rule.method(guest, context)
     words = _words(guest, context)
     return Verdict(
@@ -520,6 +545,7 @@ def _words(guest: Guest, context: Context) -> dict[str, str]:
         "host": guest.host,
         "vm_state": guest.vm_state,
         "task_state": guest.task_state,
+        "migration": str(context.newest.id) if context.newest else "",
         "power_state": guest.power_state,
         "zone": guest.pinned_availability_zone,
         "group": guest.group.name if guest.group else "",
@@ -539,16 +565,22 @@ NOTES: tuple[tuple[str, Callable[[Guest], bool], str], ...] = (
     ),
     (
         "local_disk",
-        lambda g: not g.boots_from_volume and g.disk_gib > 0,
+        lambda g: g.disk_gib > 0,
         "local disk: copied too, unless the hosts share storage",
     ),
-    ("config_drive", lambda g: g.config_drive, "has a config drive"),
+    (
+        "config_drive",
+        lambda g: g.config_drive,
+        "config drive: read-only, so a live migration that copies local disks leaves it out",
+    ),
+    ("volume_backed", lambda g: g.boots_from_volume, "boots from a volume, which is not copied"),
     ("volumes", lambda g: bool(g.volumes), "volumes attached: Nova attaches them at both ends"),
     ("locked", lambda g: g.locked, "locked: moved with the administrator's right"),
     (
         "numa",
-        lambda g: is_pinned(g) or has_huge_pages(g),
-        "pinned CPUs or huge pages: the destination's own claim decides whether it fits",
+        has_numa_topology,
+        "pinned CPUs, huge pages or NUMA nodes: the destination's own claim decides whether it"
+        " fits",
     ),
     (
         "group",

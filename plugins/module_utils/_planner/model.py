@@ -65,6 +65,7 @@ class Guest:
     ``running``, ``paused``, ``shutdown``, ``crashed``, ``suspended``. ``alive`` is the
     hypervisor's own answer (diagnostics): ``None`` when it was not asked.
     ``resources`` are the guest's allocations in Placement, summed over its providers.
+    ``disk_gib``: its local disks (a root disk that is a volume is none of them).
     """
 
     id: str

@@ -19,7 +19,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Plan,
 )
 
-#: What a guest may be after a cold migration whose earlier state is not known any more.
+#: The power state that goes with a state of Nova once the hypervisor has been asked.
 _SETTLED = {"active": "running", "stopped": "shutdown", "paused": "paused"}
 
 
@@ -74,11 +74,14 @@ def _domains(evidence: Evidence, move: Move) -> Check:
 
 
 def _state(evidence: Evidence, move: Move) -> Check:
+    """As before the move; where that is not known any more, any state that a guest rests in."""
+    settled = _SETTLED.get(evidence.vm_state)
     if move.vm_state:
-        same = (evidence.vm_state, evidence.power_state) == (move.vm_state, move.power_state)
+        same = evidence.vm_state == move.vm_state
+        same = same and evidence.power_state in (move.power_state, settled)
         before = f"{move.vm_state}/{move.power_state}"
     else:
-        same = _SETTLED.get(evidence.vm_state) == evidence.power_state
+        same = evidence.power_state == settled
         before = "active, paused or stopped"
     return Check(
         "state_changed",
@@ -158,6 +161,8 @@ def judge_host(
         if consumer in allowed or consumer in left:
             continue
         migration = by_uuid.get(consumer)
+        if migration and migration.guest_id in allowed:
+            continue
         owner = f"migration of guest {migration.guest_id}" if migration else f"consumer {consumer}"
         problems.append(f"Placement: {owner} still holds an allocation on {host}")
     problems += [
