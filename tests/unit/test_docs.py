@@ -1,0 +1,175 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documentation says what the code does: codes, report fields, options, links."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from ansible_collections.lowtide.compute.plugins.module_utils import _errors
+from ansible_collections.lowtide.compute.plugins.module_utils._planner import drain, eligibility
+from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
+from ansible_collections.lowtide.compute.plugins.module_utils._report import result
+from ansible_collections.lowtide.compute.plugins.module_utils._report.document import (
+    FIELDS,
+    document,
+)
+from tests.unit.plugins.module_utils._report.builders import entry, ledger, move, moved, plan
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PLANNER = ROOT / "plugins/module_utils/_planner"
+SCHEMA = json.loads((DOCS / "report-schema.json").read_text())
+
+
+def table_rows(page, heading=""):
+    """Cells of the tables' rows in a page (below a heading): those that begin with a `code`."""
+    text = (DOCS / page).read_text().partition(heading)[2] if heading else (DOCS / page).read_text()
+    section = re.split(r"\n## ", text)[0] if heading else text
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def codes(page, heading=""):
+    return [re.search(r"`(\w+)`", row[0]).group(1) for row in table_rows(page, heading)]
+
+
+# --- guests.md ---------------------------------------------------------------------------
+
+
+def test_the_guests_table_has_the_rules_codes_in_their_order():
+    assert codes("guests.md", "# What happens to each guest") == [
+        rule.code for rule in eligibility.RULES
+    ]
+
+
+def test_the_guests_table_says_what_becomes_of_them():
+    said = {row[0].strip("`"): row[2] for row in table_rows("guests.md", "# What happens")}
+    for rule in eligibility.RULES:
+        if isinstance(rule.method, str):
+            assert said[rule.code].startswith(rule.method), rule.code
+        else:
+            assert said[rule.code].startswith("blocked; "), rule.code
+
+
+def test_every_blocked_guest_has_a_remedy_in_the_table():
+    for code, _guest, becomes, remedy in table_rows("guests.md", "# What happens"):
+        assert remedy or becomes != "blocked", code
+
+
+def test_the_notes_are_the_planners():
+    listed = codes("guests.md", "## What does not hinder it")
+    assert listed == [name for name, _applies, _text in eligibility.NOTES]
+
+
+# --- troubleshooting.md ------------------------------------------------------------------
+
+
+def constants(path, callee, position):
+    """String constants given to calls of ``callee`` at that position, in a source file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and len(node.args) > position:
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            argument = node.args[position]
+            if name == callee and isinstance(argument, ast.Constant):
+                found.add(argument.value)
+    return found
+
+
+def codes_of_a_run():
+    """Codes that a guest can end with beyond the rules': drain.py's and verify.py's."""
+    source = PLANNER / "drain.py"
+    return (
+        constants(source, "leave", 1)
+        | constants(PLANNER / "verify.py", "Check", 0)
+        | set(drain._STOPPED)
+        | set(drain._FAILED_REMEDY)
+        | {"gone", "verified"}
+    )
+
+
+def test_troubleshooting_has_every_code_that_is_not_a_rules():
+    errors = {
+        error.code
+        for error in vars(_errors).values()
+        if isinstance(error, type) and issubclass(error, _errors.LowtideError)
+    }
+    rules = {rule.code for rule in eligibility.RULES}
+    found = set(codes("troubleshooting.md"))
+    assert found == (codes_of_a_run() | errors) - rules - {"not_drained"}
+    assert "not_drained" in (DOCS / "troubleshooting.md").read_text()
+
+
+# --- report.md and report-schema.json ----------------------------------------------------
+
+
+def report():
+    entries = (entry(), entry("vm-b"), entry("vm-s", m.BLOCKED, "share"))
+    moves = (moved(), move("vm-b", m.LEFT, code="timeout", reason="slow", remedy="wait"))
+    run = result.run_result(
+        plan(*entries), ledger(*moves), 152.0, changed=True, problems=["an allocation"]
+    )
+    events = [result.event_row(m.Event(100.0, "moved", "id-vm-a", "vm-a", {"seconds": 1.0}), "h")]
+    return document(run | {"events": events})
+
+
+def validator():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    return jsonschema.Draft202012Validator(SCHEMA, format_checker=checker)
+
+
+def test_a_report_fits_its_schema():
+    validator().validate(json.loads(json.dumps(report())))
+
+
+@pytest.mark.parametrize("spoil", ["extra", "missing", "outcome"])
+def test_the_schema_is_strict(spoil):
+    bad = report()
+    if spoil == "extra":
+        bad["guests"][0]["colour"] = "blue"
+    elif spoil == "missing":
+        del bad["guests"][0]["code"]
+    else:
+        bad["outcome"] = "probably"
+    with pytest.raises(jsonschema.ValidationError):
+        validator().validate(bad)
+
+
+def test_the_schema_requires_every_field():
+    guest = result.guest_row(entry(), moved())
+    for fields, part in (
+        (["schema", "schema_version", *FIELDS], SCHEMA),
+        (guest, SCHEMA["$defs"]["guest"]),
+        (report()["events"][0], SCHEMA["$defs"]["event"]),
+    ):
+        assert set(part["required"]) == set(fields) == set(part["properties"])
+
+
+def test_the_schema_knows_the_outcomes():
+    outcomes = SCHEMA["$defs"]["guest"]["properties"]["outcome"]["enum"]
+    assert set(outcomes) == set(result.OUTCOMES) - {"planned"}
+    runs = SCHEMA["properties"]["outcome"]["enum"]
+    assert set(runs) == set(result.RUN_OUTCOMES) - {"planned", "blocked", "unfinished"}
+
+
+def test_report_md_names_every_field():
+    named = {name for row in table_rows("report.md") for name in re.findall(r"`(\w+)`", row[0])}
+    assert named == {"schema", "schema_version", *FIELDS, *result.guest_row(entry(), None)}
+
+
+# --- all pages ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
