@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
@@ -40,17 +40,6 @@ class Run:
     ledger: m.Ledger
     events: tuple[m.Event, ...] = ()
     done: bool = False
-
-
-@dataclass(slots=True)
-class _Answers:
-    """What the reads and writes of one decision brought: part of the next observation."""
-
-    progress: dict[str, m.Progress] = field(default_factory=dict)
-    evidence: dict[str, m.Evidence] = field(default_factory=dict)
-    refusals: dict[str, m.Refusal] = field(default_factory=dict)
-    causes: dict[str, str] = field(default_factory=dict)
-    alive: dict[str, bool | None] = field(default_factory=dict)
 
 
 def new_ledger(run_id: str, now: float, since: str = "") -> m.Ledger:
@@ -89,19 +78,19 @@ def run(
     """
     until = clock.now() + seconds
     events: list[m.Event] = []
-    answers = _Answers()
     while True:
         asked_at = clock.now()
         try:
-            decision, ledger, plan, answers = _tick(cloud, clock, plan, options, ledger, answers)
-            if ledger.unreachable_since:
-                silent = round(asked_at - ledger.unreachable_since, 1)
-                events.append(m.Event(asked_at, "reachable", data={"seconds": silent}))
-                ledger = replace(ledger, unreachable_since=0.0)
+            seen = cloud.observe(plan.scope)
+            plan = _meet_strangers(cloud, plan, options, ledger, seen)
+            ledger = _end_silence(ledger, asked_at, events)
+            decision, stepped = step(
+                plan, options, ledger, _with_answers(seen, plan, ledger), clock.now()
+            )
+            ledger = replace(stepped, answers=_act(cloud, decision))
         except Unreachable as silence:
             decision = m.Decision()
-            ledger, told = _note_silence(ledger, options, asked_at, silence)
-            events += told
+            ledger = _note_silence(ledger, options, asked_at, silence, events)
         events += decision.events
         if decision.done or clock.now() + poll_interval > until:
             return Run(plan, ledger, tuple(events), decision.done)
@@ -109,37 +98,41 @@ def run(
 
 
 def _note_silence(
-    ledger: m.Ledger, options: m.Options, now: float, silence: Unreachable
-) -> tuple[m.Ledger, list[m.Event]]:
-    if not ledger.unreachable_since:
-        told = m.Event(now, "unreachable", data={"message": silence.message})
-        return replace(ledger, unreachable_since=now), [told]
-    if now - ledger.unreachable_since > options.api_patience:
-        raise silence
-    return ledger, []
-
-
-def _tick(
-    cloud: Cloud,
-    clock: Clock,
-    plan: m.Plan,
-    options: m.Options,
     ledger: m.Ledger,
-    answers: _Answers,
-) -> tuple[m.Decision, m.Ledger, m.Plan, _Answers]:
-    seen = cloud.observe(plan.scope)
-    plan = _meet_strangers(cloud, plan, options, ledger, seen)
-    seen = replace(
-        seen,
-        guests=tuple(_known(guest, plan) for guest in seen.guests),
-        progress=answers.progress,
-        evidence=answers.evidence,
-        refusals=answers.refusals,
-        causes=answers.causes,
-        alive=answers.alive,
+    options: m.Options,
+    now: float,
+    silence: Unreachable,
+    events: list[m.Event],
+) -> m.Ledger:
+    """What was read before is old by the time the API answers; a refusal remains one."""
+    since = ledger.unreachable_since
+    if not since:
+        events.append(m.Event(now, "unreachable", data={"message": silence.message}))
+    elif now - since > options.api_patience:
+        raise silence
+    answers = m.Observation(refusals=ledger.answers.refusals)
+    return replace(ledger, unreachable_since=since or now, answers=answers)
+
+
+def _end_silence(ledger: m.Ledger, now: float, events: list[m.Event]) -> m.Ledger:
+    """Time in which nobody answered is not charged to what was being waited for."""
+    if not ledger.unreachable_since:
+        return ledger
+    silent = now - ledger.unreachable_since
+    events.append(m.Event(now, "reachable", data={"seconds": round(silent, 1)}))
+    moves = {key: replace(mv, since=mv.since + silent) for key, mv in ledger.moves.items()}
+    return replace(ledger, unreachable_since=0.0, moves=moves)
+
+
+def _with_answers(seen: m.Observation, plan: m.Plan, ledger: m.Ledger) -> m.Observation:
+    """What was just listed, with what the last decision asked for and what the plan knows."""
+    known = {entry.guest.id: entry.guest for entry in plan.entries}
+    return replace(
+        ledger.answers,
+        service=seen.service,
+        guests=tuple(_surrounded(guest, known.get(guest.id)) for guest in seen.guests),
+        migrations=seen.migrations,
     )
-    decision, ledger = step(plan, options, ledger, seen, clock.now())
-    return decision, ledger, plan, _act(cloud, decision)
 
 
 def _meet_strangers(
@@ -154,12 +147,11 @@ def _meet_strangers(
     return replace(plan, entries=plan.entries + arrived)
 
 
-def _known(guest: m.Guest, plan: m.Plan) -> m.Guest:
+def _surrounded(guest: m.Guest, known: m.Guest | None) -> m.Guest:
     """A listed guest with what only the survey tells of it."""
-    entry = next((e for e in plan.entries if e.guest.id == guest.id), None)
-    if entry is None:
+    if known is None:
         return guest
-    known = entry.guest
+    same_error = guest.vm_state == known.vm_state == "error"
     return replace(
         guest,
         ports=known.ports,
@@ -167,12 +159,13 @@ def _known(guest: m.Guest, plan: m.Plan) -> m.Guest:
         shares=known.shares,
         resources=known.resources,
         tags=known.tags,
+        alive=known.alive if same_error else None,
     )
 
 
-def _act(cloud: Cloud, decision: m.Decision) -> _Answers:
+def _act(cloud: Cloud, decision: m.Decision) -> m.Observation:
     """Carry out the decision, writes first: a read's answer must not be older than they are."""
-    answers = _Answers()
+    answers = _answers()
     for action in decision.actions:
         if action.verb not in READS:
             _write(cloud, action, answers)
@@ -182,7 +175,12 @@ def _act(cloud: Cloud, decision: m.Decision) -> _Answers:
     return answers
 
 
-def _write(cloud: Cloud, action: m.Action, answers: _Answers) -> None:
+def _answers() -> m.Observation:
+    """Empty, and to be filled: the only observation whose mappings are dicts of its own."""
+    return m.Observation(progress={}, evidence={}, refusals={}, causes={}, alive={})
+
+
+def _write(cloud: Cloud, action: m.Action, answers: m.Observation) -> None:
     verbs: Mapping[str, Callable[[], None]] = {
         "disable": lambda: cloud.disable(action.host, action.text),
         "live_migrate": lambda: cloud.live_migrate(action.guest_id, action.host),
@@ -202,7 +200,7 @@ def _write(cloud: Cloud, action: m.Action, answers: _Answers) -> None:
         answers.refusals[action.guest_id] = m.Refusal(status, error.message)
 
 
-def _read(cloud: Cloud, action: m.Action, answers: _Answers) -> None:
+def _read(cloud: Cloud, action: m.Action, answers: m.Observation) -> None:
     """An answer that cannot be had now is left out: the planner asks again within its budget."""
     guest = action.guest_id
     reads: Mapping[str, tuple[dict[str, Any], Callable[[], Any]]] = {

@@ -43,7 +43,18 @@ ROOMS = (
         "plugins.modules",
         tuple(
             UTILS + name
-            for name in ("_module", "_errors", "_engine", "_planner", "_gateways", "_report")
+            for name in (
+                "_module",
+                "_options",
+                "_mark",
+                "_drain",
+                "_guests",
+                "_errors",
+                "_engine",
+                "_planner",
+                "_gateways",
+                "_report",
+            )
         ),
         ANSIBLE,
     ),
@@ -64,6 +75,30 @@ ROOMS = (
     ),
     Room(UTILS + "_report", tuple(UTILS + name for name in ("_report", "_planner.model"))),
     Room(UTILS + "_module", tuple(UTILS + name for name in ("_errors", "_gateways")), ANSIBLE),
+    Room(UTILS + "_options", (UTILS + "_errors", UTILS + "_planner.model")),
+    Room(UTILS + "_mark"),
+    Room(
+        UTILS + "_drain",
+        tuple(
+            UTILS + name
+            for name in ("_engine", "_planner", "_gateways", "_report", "_mark", "_errors")
+        ),
+    ),
+    Room(
+        UTILS + "_guests",
+        tuple(
+            UTILS + name
+            for name in (
+                "_module",
+                "_options",
+                "_errors",
+                "_engine",
+                "_planner",
+                "_report",
+                "_mark",
+            )
+        ),
+    ),
     Room(UTILS + "_errors"),
 )
 

@@ -147,7 +147,7 @@ class OpenStackCloud:
             return Evidence(exists=False)
         left = bool(migration_uuid and self._placement.allocations_of(migration_uuid))
         roots = self._placement.allocations_of(guest_id)
-        attached = self._volume.attachments_of(guest_id) if self._volume and guest.volumes else None
+        counts = self._volume.attachments_of(guest_id) if self._volume and guest.volumes else None
         return Evidence(
             exists=True,
             host=guest.host,

@@ -1,0 +1,153 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""The options of everything that moves guests: one specification, and one check of the values.
+
+This module util is **PRIVATE** to the collection: it may change without notice.
+The texts are in the doc fragment ``moving``; defaults are those of the planner's Options.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from ansible_collections.lowtide.compute.plugins.module_utils._errors import BadOption
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    Exclusions,
+    Options,
+)
+
+_DEFAULTS = Options()
+
+
+def _spec(name: str, kind: str, **more: Any) -> dict[str, Any]:
+    default = getattr(_DEFAULTS, name)
+    return {"type": kind, "default": list(default) if kind == "list" else default, **more}
+
+
+#: For modules that move guests.
+MOVE_SPEC: dict[str, Any] = {
+    "max_parallel": _spec("max_parallel", "int"),
+    "max_parallel_per_destination": _spec("max_parallel_per_destination", "int"),
+    "order": _spec("order", "str", choices=["longest_first", "shortest_first", "name"]),
+    "timeout_per_gib": _spec("timeout_per_gib", "float"),
+    "on_timeout": _spec("on_timeout", "str", choices=["abort", "force_complete", "leave"]),
+    "max_attempts": _spec("max_attempts", "int"),
+    "retry_delay": _spec("retry_delay", "float"),
+    "deadline": _spec("deadline", "float"),
+    "on_failure": _spec("on_failure", "str", choices=["continue", "stop"]),
+    "allow_cold_migration": _spec("allow_cold_migration", "bool"),
+    "vgpu": _spec("vgpu", "str", choices=["fail", "live"]),
+    "live_migratable_pci_aliases": _spec("live_migratable_pci_aliases", "list", elements="str"),
+    "reset_error_state": _spec("reset_error_state", "bool"),
+    "bandwidth_mib_s": _spec("bandwidth_mib_s", "float"),
+    "overhead_seconds": _spec("overhead_seconds", "float"),
+    "settle_timeout": _spec("settle_timeout", "float"),
+    "record_timeout": _spec("record_timeout", "float"),
+    "escalation_timeout": _spec("escalation_timeout", "float"),
+    "verify_timeout": _spec("verify_timeout", "float"),
+    "api_patience": _spec("api_patience", "float"),
+    "poll_interval": {"type": "float", "default": 5.0},
+}
+
+#: For modules that empty a host, in addition.
+DRAIN_SPEC: dict[str, Any] = {
+    **MOVE_SPEC,
+    "host": {"type": "str", "required": True},
+    "on_blocker": _spec("on_blocker", "str", choices=["fail", "drain_the_rest"]),
+    "shutoff": _spec("shutoff", "str", choices=["cold", "leave"]),
+    "paused": _spec("paused", "str", choices=["live", "leave"]),
+    "sriov": _spec("sriov", "str", choices=["live", "leave"]),
+    "confirm_resizes": _spec("confirm_resizes", "bool"),
+    "quiet_seconds": _spec("quiet_seconds", "float"),
+    "exclude": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "ids": {"type": "list", "elements": "str", "default": []},
+            "names": {"type": "list", "elements": "str", "default": []},
+            "projects": {"type": "list", "elements": "str", "default": []},
+            "tags": {"type": "list", "elements": "str", "default": []},
+            "metadata": {"type": "dict", "default": {}},
+        },
+    },
+}
+
+AT_LEAST_ONE = ("max_parallel", "max_attempts")
+NOT_NEGATIVE = (
+    "max_parallel_per_destination",
+    "retry_delay",
+    "deadline",
+    "overhead_seconds",
+    "quiet_seconds",
+)
+POSITIVE = (
+    "timeout_per_gib",
+    "bandwidth_mib_s",
+    "settle_timeout",
+    "record_timeout",
+    "escalation_timeout",
+    "verify_timeout",
+    "api_patience",
+    "poll_interval",
+    "progress_interval",
+    "step_seconds",
+)
+
+
+def read_options(params: Mapping[str, Any], **more: Any) -> Options:
+    """The planner's options from a module's; raises BadOption for values that make no sense.
+
+    ``more``: options of the planner that have another name in the module.
+    """
+    check_numbers(params)
+    most, each = params["max_parallel"], params["max_parallel_per_destination"]
+    if each > most:
+        raise BadOption(
+            "max_parallel_per_destination",
+            each,
+            f"contradicts max_parallel: {most}, which is less",
+            "Lower it, or raise max_parallel",
+        )
+    values = {f.name: params[f.name] for f in fields(Options) if f.name in params}
+    values["live_migratable_pci_aliases"] = tuple(params["live_migratable_pci_aliases"])
+    values["exclude"] = _exclusions(params.get("exclude") or {})
+    return Options(**{**values, **more})
+
+
+def check_numbers(params: Mapping[str, Any]) -> None:
+    """Raise BadOption for the first number, in the order of the lists above, out of its range."""
+    ranges = (
+        (AT_LEAST_ONE, lambda v: v >= 1, "is less than 1", "Give 1 or more"),
+        (NOT_NEGATIVE, lambda v: v >= 0, "is negative", "Give 0 or more"),
+        (POSITIVE, lambda v: v > 0, "is not positive", "Give a number above 0"),
+    )
+    for names, fits, why, remedy in ranges:
+        for name in names:
+            value = params.get(name)
+            if value is None:
+                continue
+            if not math.isfinite(value):
+                raise BadOption(name, value, "is no finite number", remedy)
+            if not fits(value):
+                raise BadOption(name, value, why, remedy)
+
+
+def _exclusions(given: Mapping[str, Any]) -> Exclusions:
+    lists = {name: tuple(given.get(name) or ()) for name in ("ids", "names", "projects", "tags")}
+    metadata = {key: str(value) for key, value in (given.get("metadata") or {}).items()}
+    return Exclusions(**lists, metadata=metadata)
+
+
+def exact_host(name: str, option: str = "host") -> str:
+    """``name``, unless it is empty or a pattern: then BadOption."""
+    if not name.strip():
+        raise BadOption(option, name, "names no host", "Give the exact name of a compute host")
+    if re.search(r"[*?\[\]{}!&,;~\s]|^~|:", name):
+        raise BadOption(
+            option, name, "is a pattern or a list", "Give the exact name of one compute host"
+        )
+    return name

@@ -1,0 +1,346 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nova_drain
+short_description: Move every guest away from a compute host, and prove it
+version_added: 1.0.0
+description:
+  - Plans first. Every guest gets a verdict, and when one of them cannot go, nothing is changed
+    (O(on_blocker)).
+  - Disables the host's nova-compute, with a mark that tells which run did it, moves the guests
+    live, stopped ones cold, and looks again until the host is empty.
+  - A guest counts as moved when Nova, Placement, the bindings of its ports and the attachments of
+    its volumes say so. The host counts as drained when it has neither guests nor allocations.
+  - Fails when anything is left that was not excluded. What is left is in the result, each with a
+    reason and a remedy.
+  - Can be interrupted at any time and run again. It adopts what is in flight, and ends in the
+    same place. Nothing is kept but in Nova.
+  - The service stays disabled. M(lowtide.compute.nova_compute_service) enables it again, if it was
+    disabled by a drain.
+  - An action plugin of the same name calls this module step by step, and prints on stderr what
+    happened meanwhile.
+extends_documentation_fragment:
+  - lowtide.compute.auth
+  - lowtide.compute.moving
+  - lowtide.compute.moving.drain
+  - lowtide.compute.attributes
+  - lowtide.compute.attributes.action
+  - lowtide.compute.attributes.action_group
+attributes:
+  check_mode:
+    details: Returns the plan, like M(lowtide.compute.nova_drain_info), and fails where it would.
+  idempotent:
+    support: full
+author:
+  - The Lowtide authors (@lowtide)
+options:
+  wait:
+    description: Whether to work until the host is drained. With V(false) the module works for a
+      few seconds and returns; what it started goes on in Nova, and another call adopts it.
+    type: bool
+    default: true
+  progress:
+    description:
+      - What is printed meanwhile. V(summary) is a line for each event, and from time to time one
+        that says how far the drain is. V(detail) adds the bytes of each migration.
+      - With C(-v) a V(summary) becomes V(detail).
+    type: str
+    choices: [none, summary, detail]
+    default: summary
+  progress_interval:
+    description: Seconds between two lines that say how far the drain is.
+    type: float
+    default: 30.0
+  step_seconds:
+    description: Seconds that one step works when the action plugin calls it. What happened is
+      printed after each step.
+    type: float
+    default: 10.0
+  state:
+    description: What one step tells the next. Private to the action plugin.
+    type: dict
+    default: {}
+seealso:
+  - module: lowtide.compute.nova_drain_info
+  - module: lowtide.compute.nova_compute_service
+  - name: Nova's guide to live migration
+    description: How live migrations work and are configured.
+    link: https://docs.openstack.org/nova/latest/admin/live-migration-usage.html
+"""
+
+EXAMPLES = r"""
+- name: Drain a host
+  lowtide.compute.nova_drain:
+    cloud: prod
+    host: cmp-3
+  delegate_to: localhost
+
+- name: Drain a host within an hour, four guests at a time, and leave the test guests
+  lowtide.compute.nova_drain:
+    cloud: prod
+    host: cmp-3
+    max_parallel: 4
+    deadline: 3600
+    exclude:
+      metadata:
+        purpose: test
+  delegate_to: localhost
+
+- name: See what would happen
+  lowtide.compute.nova_drain:
+    cloud: prod
+    host: cmp-3
+  check_mode: true
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+host:
+  description: Name of the compute host.
+  returned: always
+  type: str
+  sample: cmp-3
+run_id:
+  description: The run, as in the mark. A drain that is continued keeps its name.
+  returned: when it ran
+  type: str
+  sample: 20261120T031500Z-9f3a
+marked:
+  description: Whether the host's service carries our mark, so that it may be enabled again.
+    It does not when somebody else had disabled it.
+  returned: when it ran
+  type: bool
+  sample: true
+outcome:
+  description: V(drained), V(not_drained) or V(nothing_to_do); V(unfinished) with O(wait=false); in
+    check mode V(planned), V(blocked) or V(nothing_to_do).
+  returned: always
+  type: str
+  sample: drained
+done:
+  description: Whether the run is over.
+  returned: when it ran
+  type: bool
+  sample: true
+summary:
+  description: Number of guests by outcome, and in C(total).
+  returned: when it is over
+  type: dict
+  sample: {total: 17, moved: 16, excluded: 1, left: 0}
+guests:
+  description: What became of each guest, in the order of the plan.
+  returned: when it is over
+  type: list
+  elements: dict
+  contains:
+    id: {description: ID of the guest., type: str}
+    name: {description: Its name., type: str, sample: web-01}
+    state: {description: Its state before., type: str, sample: active}
+    outcome:
+      description: V(moved), V(left), V(unverified) (away, but the witnesses do not agree), V(gone)
+        (deleted meanwhile), V(excluded), V(waiting) or V(running); in check mode V(planned) or
+        V(blocked).
+      type: str
+      sample: moved
+    method:
+      description: V(live), V(cold), V(wait), V(confirm), V(recover), V(blocked) or V(excluded).
+      type: str
+      sample: live
+    code: {description: The rule or the failure that decided., type: str, sample: verified}
+    reason: {description: Why., type: str}
+    remedy: {description: What can be done about it., type: str}
+    notes: {description: What to know about its move., type: list, elements: str}
+    from: {description: Where it was., type: str, sample: cmp-3}
+    to: {description: Where it is now., type: str, sample: cmp-7}
+    attempts: {description: How often it was tried., type: int, sample: 1}
+    seconds: {description: Seconds that its move took., type: float, sample: 42.3}
+    bytes: {description: Bytes that were copied., type: int}
+    predicted_seconds: {description: Seconds that were expected., type: float}
+    predicted_bytes: {description: Bytes that were expected., type: int}
+problems:
+  description: What the last look at the whole host found wrong, a sentence each.
+  returned: when it is over
+  type: list
+  elements: str
+events:
+  description: What happened, in order.
+  returned: when it ran
+  type: list
+  elements: dict
+  contains:
+    at: {description: When (UTC)., type: str}
+    kind: {description: What., type: str, sample: moved}
+    id: {description: ID of the guest; empty for the host., type: str}
+    name: {description: Its name., type: str}
+    data: {description: Details., type: dict}
+    line: {description: The same in words., type: str}
+started_at:
+  description: When the run started (UTC).
+  returned: when it is over
+  type: str
+ended_at:
+  description: When it ended (UTC).
+  returned: when it is over
+  type: str
+seconds:
+  description: Seconds between the two.
+  returned: when it is over
+  type: float
+bytes:
+  description: Bytes that were copied in all.
+  returned: when it is over
+  type: int
+predicted_seconds:
+  description: Seconds that the plan expected.
+  returned: when it is over
+  type: float
+predicted_bytes:
+  description: Bytes that the plan expected.
+  returned: when it is over
+  type: int
+fits:
+  description: Whether all guests together fit elsewhere, as far as Placement tells.
+  returned: in check mode
+  type: bool
+table:
+  description: The plan as lines of text.
+  returned: in check mode, and when the plan is blocked
+  type: list
+  elements: str
+msg:
+  description: The outcome in one sentence.
+  returned: always
+  type: str
+  sample: "drained and verified: 16 guests moved in 4m02s, 60.9 GiB; nothing is left"
+code:
+  description: One word for what went wrong.
+  returned: failure
+  type: str
+  sample: not_drained
+remedy:
+  description: What to do about it.
+  returned: failure
+  type: str
+"""
+
+import math
+from typing import Any
+
+from ansible_collections.lowtide.compute.plugins.module_utils import _engine
+from ansible_collections.lowtide.compute.plugins.module_utils._drain import (
+    begin,
+    changed_by,
+    keep,
+    look_and_plan,
+    refuse_blocked,
+    refuse_dead,
+    resume,
+    wrote,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._errors import NotDrained
+from ansible_collections.lowtide.compute.plugins.module_utils._mark import new_run_id, run_id_of
+from ansible_collections.lowtide.compute.plugins.module_utils._module import Task, run
+from ansible_collections.lowtide.compute.plugins.module_utils._options import (
+    DRAIN_SPEC,
+    exact_host,
+    read_options,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._report.result import (
+    plan_diff,
+    plan_result,
+    run_diff,
+    run_result,
+    step_result,
+)
+
+SPEC = {
+    **DRAIN_SPEC,
+    "wait": {"type": "bool", "default": True},
+    "progress": {
+        "type": "str",
+        "choices": ["none", "summary", "detail"],
+        "default": "summary",
+    },
+    "progress_interval": {"type": "float", "default": 30.0},
+    "step_seconds": {"type": "float", "default": 10.0},
+    "state": {"type": "dict", "default": {}},
+}
+
+
+def handle(task: Task) -> dict[str, Any]:
+    """Plan, or go on with the plan of the step before, for a step or to the end."""
+    options = read_options(task.params)
+    host = exact_host(task.params["host"])
+    if task.params["state"]:
+        plan, ledger = resume(task.params["state"])
+    else:
+        service = task.cloud.service(host)
+        refuse_dead(service)
+        plan = look_and_plan(task.cloud, service, options)
+        refuse_blocked(plan, options)
+        if task.check_mode:
+            result = plan_result(plan)
+            changed = service.enabled or result["outcome"] == "planned"
+            return {"changed": changed, "diff": plan_diff(plan), **result}
+        now = task.clock.now()
+        ledger = begin(service, now, new_run_id(now, task.chance()))
+    started = task.clock.now()
+    ended = _engine.run(
+        task.cloud,
+        task.clock,
+        plan,
+        options,
+        ledger,
+        seconds=math.inf if task.params["wait"] else task.params["step_seconds"],
+        poll_interval=task.params["poll_interval"],
+    )
+    now = task.clock.now()
+    step = step_result(ledger, ended.ledger, ended.events, host, now, now - started)
+    step |= {"host": host, "run_id": ended.ledger.run_id, "done": ended.done}
+    if not ended.done:
+        return {
+            **step,
+            "changed": wrote(ended.events),
+            "outcome": "unfinished",
+            "msg": step["progress"],
+            "state": keep(ended),
+        }
+    return conclude(task, ended, step)
+
+
+def conclude(task: Task, ended: _engine.Run, step: dict[str, Any]) -> dict[str, Any]:
+    """Look at the whole host once more; raises NotDrained when anything is left."""
+    reason = task.cloud.service(step["host"]).disabled_reason
+    if not run_id_of(reason):
+        task.warn(
+            f"{step['host']} does not carry our mark (its reason is {reason!r}): somebody else "
+            "disabled it, or enabled it meanwhile, so it will not be enabled again from here"
+        )
+    result = run_result(
+        ended.plan,
+        ended.ledger,
+        task.clock.now(),
+        changed=changed_by(ended.ledger),
+        problems=_engine.check_host(task.cloud, ended.plan, ended.ledger).problems,
+    )
+    result |= {**step, "marked": bool(run_id_of(reason))}
+    result["diff"] = run_diff(ended.plan, ended.ledger)
+    if result["outcome"] == "not_drained":
+        raise NotDrained(
+            result["msg"],
+            "Do what `guests` and `problems` say, and run it again to go on",
+            **{key: value for key, value in result.items() if key != "msg"},
+        )
+    return result
+
+
+def main() -> None:
+    run(SPEC, handle)
+
+
+if __name__ == "__main__":
+    main()
