@@ -88,6 +88,7 @@ def codes_of_a_run():
     source = PLANNER / "drain.py"
     return (
         constants(source, "leave", 1)
+        | constants(source, "_doubt", 1)
         | constants(PLANNER / "verify.py", "Check", 0)
         | set(drain._STOPPED)
         | set(drain._FAILED_REMEDY)

@@ -14,16 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.convergence import budget
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import (
     DESTINATION_CODES,
     Context,
+    excluded_by,
     judge,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.plan import newest_by_guest
-from ansible_collections.lowtide.compute.plugins.module_utils._planner.schedule import choose
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.schedule import (
+    choose,
+    holds_place,
+    seen_in_flight,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.verify import first_problem
 
 #: Nova writes a failed migration's status before the server's ERROR: wait this long for it.
@@ -73,7 +79,7 @@ class _Tick:
         self.movable: set[str] = set()
         self.settling = False
 
-    # --- small helpers ---------------------------------------------------------------
+    # --- small helpers ----------------------------------------------------------------------
 
     def tell(self, kind: str, move: m.Move | None = None, **data: object) -> None:
         guest = (move.guest_id, move.name) if move else ("", "")
@@ -102,12 +108,15 @@ class _Tick:
     def waited(self, move: m.Move) -> float:
         return self.now - move.since
 
-    # --- before anything else ----------------------------------------------------------
+    # --- before anything else ---------------------------------------------------------------
 
     def must_disable_first(self) -> bool:
         """Disable the service, and only then look: else guests land behind our back."""
         service = self.seen.service
-        if not self.plan.scope.host or service is None or not service.enabled:
+        if not self.plan.scope.host or service is None:
+            return False
+        if not service.enabled:
+            self._note_own_mark(service)
             return False
         if self.ledger.ticks == 0:
             reason = f"lowtide:{self.ledger.run_id}: drain"
@@ -115,9 +124,21 @@ class _Tick:
             self.tell("disabled", host=service.host, reason=reason)
             self.ledger = replace(self.ledger, disabled_at=self.now)
             return True
-        if not self.ledger.stopped and self.now - self.ledger.disabled_at > FAILURE_GRACE:
+        if self.now - self.ledger.disabled_at <= FAILURE_GRACE:
+            return True
+        if not self.ledger.stopped:
             self.stop("enabled")
         return False
+
+    def _note_own_mark(self, service: m.Service) -> None:
+        """Did our request to disable happen although it got no answer? Then this run began it."""
+        just_begun = _epoch(self.ledger) >= int(self.ledger.started_at)
+        if just_begun and not self.ledger.disabled_at and self._is_marked(service):
+            self.ledger = replace(self.ledger, disabled_at=self.ledger.started_at)
+            self.tell("disabled", host=service.host, reason=service.disabled_reason)
+
+    def _is_marked(self, service: m.Service) -> bool:
+        return service.disabled_reason.startswith(f"lowtide:{self.ledger.run_id}:")
 
     def stop(self, why: str) -> None:
         self.ledger = replace(self.ledger, stopped=why)
@@ -125,12 +146,41 @@ class _Tick:
 
     def meet_guests(self) -> None:
         """Open a record for every guest that the plan or the host holds and we do not know."""
+        host, late = self.plan.scope.host, bool(self.moves)
         for entry in self.plan.entries:
             if entry.guest.id not in self.moves:
-                self._open(entry.guest, self.plan.scope.host or entry.guest.host, entry)
+                move = self._open(entry.guest, host or self._source(entry.guest), entry)
+                if late:
+                    self.tell("arrived", move)
         for guest in self.seen.guests:
-            if guest.id not in self.moves and guest.host == self.plan.scope.host:
-                self.tell("arrived", self._open(guest, guest.host, None))
+            if guest.host == host:
+                self._meet(guest)
+        for migration in self.newest.values():
+            if host and migration.source == host and migration.guest_id not in self.moves:
+                self._meet_leaving(migration)
+
+    def _meet(self, guest: m.Guest) -> None:
+        """A guest on the host: a stranger, or one that came back after it had left."""
+        known = self.moves.get(guest.id)
+        if known is None:
+            self.tell("arrived", self._open(guest, guest.host, None))
+        elif known.phase in (m.MOVED, m.UNVERIFIED):
+            back = self.enter(known, m.WAITING, migration_id=0, migration_status="", started_at=0.0)
+            self.tell("arrived", back)
+
+    def _meet_leaving(self, migration: m.Migration) -> None:
+        """It was under way when this run began, and Nova already lists it elsewhere."""
+        ours = migration.kind == "migration" and migration.created_at >= self.ledger.since
+        unconfirmed = migration.status == m.COLD_UNCONFIRMED and ours
+        guest = m.Guest(migration.guest_id, migration.guest_id, migration.destination, "")
+        excluded = excluded_by(guest, self.options.exclude)
+        if (migration.in_flight or unconfirmed) and not excluded:
+            self.adopt(self._open(guest, migration.source, None), guest, migration)
+
+    def _source(self, guest: m.Guest) -> str:
+        """The host that a guest named by the operator leaves, even if it just did."""
+        newest = self.newest.get(guest.id)
+        return newest.source if newest is not None and newest.in_flight else guest.host
 
     def _open(self, guest: m.Guest, source: str, entry: m.PlanEntry | None) -> m.Move:
         move = m.Move(
@@ -151,33 +201,47 @@ class _Tick:
         if handler is not None:
             handler(self, self.moves[guest_id])
 
-    # --- waiting -------------------------------------------------------------------------
+    # --- waiting ----------------------------------------------------------------------------
 
     def waiting(self, move: m.Move) -> None:
-        guest = self.on_source(move)
-        entry = self.entries.get(move.guest_id)
-        elsewhere = entry is not None and entry.guest.host != move.source
-        if guest is None and not elsewhere:
+        newest = self.newest.get(move.guest_id)
+        guest = self.on_source(move) or self._known_unlisted(move, newest)
+        if guest is None:
             self.verify(move)
             return
-        newest = self.newest.get(move.guest_id)
-        if newest is not None and newest.in_flight and newest.source == move.source:
-            self.adopt(move, guest or entry.guest, newest)
+        verdict = self.verdict(guest, move, newest)
+        leaving = newest is not None and newest.in_flight and newest.source == move.source
+        if leaving and verdict.method != m.EXCLUDED:
+            self.adopt(move, guest, newest)
             return
-        verdict = self.verdict(guest or entry.guest, move, newest)
         move = self.put(move, code=verdict.code, reason=verdict.reason, remedy=verdict.remedy)
-        self._follow(move, guest or entry.guest, verdict, newest)
+        self._follow(move, guest, verdict, newest)
+
+    def _known_unlisted(self, move: m.Move, newest: m.Migration | None) -> m.Guest | None:
+        """A guest of the plan that Nova does not list on the host although it belongs there.
+
+        Soft-deleted guests are in no list; a guest whose resize is unconfirmed is elsewhere
+        and belongs here only as long as that lasts.
+        """
+        entry = self.entries.get(move.guest_id)
+        if entry is None:
+            return None
+        elsewhere = entry.guest.host != move.source and not (newest and newest.succeeded)
+        return entry.guest if elsewhere or entry.guest.vm_state == "soft-delete" else None
 
     def verdict(self, guest: m.Guest, move: m.Move, newest: m.Migration | None) -> m.Verdict:
         """The rules on what is seen now; what the plan said of destinations still holds."""
         context = Context(self.options, move.source, newest=newest, since=self.ledger.since)
         verdict = judge(guest, context)
         entry = self.entries.get(guest.id)
-        if verdict.method in (m.LIVE, m.COLD) and entry is not None:
-            if entry.verdict.code in DESTINATION_CODES:
-                return entry.verdict
-            if move.method == m.COLD and self.options.allow_cold_migration:
-                return replace(verdict, method=m.COLD)
+        if verdict.method not in (m.LIVE, m.COLD):
+            return verdict
+        if newest is not None and newest.is_live and _contradicts(newest, guest):
+            return _GHOST
+        if entry is not None and entry.verdict.code in DESTINATION_CODES:
+            return entry.verdict
+        if move.method == m.COLD and self.options.allow_cold_migration:
+            return replace(verdict, method=m.COLD)
         return verdict
 
     def _follow(
@@ -186,22 +250,54 @@ class _Tick:
         if verdict.method == m.EXCLUDED:
             self.enter(move, m.SKIPPED)
         elif verdict.method in (m.LIVE, m.COLD):
+            self._queue(move, verdict.method)
+        elif verdict.method in (m.CONFIRM, m.RECOVER):
+            self._repair(move, guest, verdict, newest)
+        elif verdict.code in ("error_guest_unknown", _GHOST.code):
+            self.do("ask_alive", move)
+            self.settling |= guest.alive is None and self._may_settle(move)
+        elif verdict.method == m.WAIT:
+            self.settling |= self._may_settle(move)
+
+    def _may_settle(self, move: m.Move) -> bool:
+        return self.waited(move) <= self.options.settle_timeout
+
+    def _queue(self, move: m.Move, method: str) -> None:
+        """It can go: once its delay is over, as long as there is somebody to carry it out."""
+        # Cold is what is tried after a live migration's last attempt.
+        if move.attempts >= self.options.max_attempts + (method == m.COLD):
+            self.leave(move, "attempts_spent", f"{move.attempts} attempts were made", "run again")
+            return
+        self.movable.add(move.guest_id)
+        service = self.seen.service
+        if service is not None and (service.forced_down or not service.up):
+            self.settling |= self._may_settle(move)
+            return
+        self.put(move, method=method, since=self.now)
+        if self.now >= move.not_before:
+            self.runnable.append(move.guest_id)
+        else:
+            self.settling = True
+
+    def _repair(
+        self, move: m.Move, guest: m.Guest, verdict: m.Verdict, newest: m.Migration | None
+    ) -> None:
+        """What must be done before it can go: confirm what is unconfirmed, reset an ERROR."""
+        ours = verdict.code == "cold_unconfirmed"
+        if self.ledger.stopped and not ours:
             self.movable.add(move.guest_id)
-            if self.now >= move.not_before:
-                self.put(move, method=verdict.method, since=self.now)
-                self.runnable.append(move.guest_id)
-            elif not self.ledger.stopped:
-                self.settling = True
         elif verdict.method == m.CONFIRM:
             self._confirm(move, newest)
-        elif verdict.method == m.RECOVER and move.attempts < self.options.max_attempts:
-            known = newest.uuid if newest else ""
-            self.enter(move, m.RECOVERING, attempts=move.attempts + 1, migration_uuid=known)
-        elif verdict.code == "error_guest_unknown" and guest.id not in self.seen.alive:
-            self.do("ask_alive", move)
-            self.settling = True
-        elif verdict.method == m.WAIT and self.waited(move) <= self.options.settle_timeout:
-            self.settling = True
+        elif move.method != m.RECOVER and move.attempts < self.options.max_attempts:
+            self.enter(
+                move,
+                m.RECOVERING,
+                method=m.RECOVER,
+                migration_id=0,
+                migration_uuid=newest.uuid if newest else "",
+                vm_state="paused" if guest.power_state == "paused" else "",
+                escalation="",
+            )
 
     def adopt(self, move: m.Move, guest: m.Guest, migration: m.Migration) -> None:
         """A migration that somebody (an interrupted run, an operator) already started."""
@@ -211,9 +307,11 @@ class _Tick:
             method=m.LIVE if migration.is_live else m.COLD,
             adopted=True,
             attempts=move.attempts + 1,
-            vm_state=guest.vm_state if guest.vm_state != "resized" else "",
+            vm_state=guest.vm_state if guest.vm_state in ("active", "paused", "stopped") else "",
             power_state=guest.power_state,
             started_at=self.now,
+            running_since=0.0,
+            escalation="",
             **_tracked(migration),
         )
         self.tell(
@@ -225,14 +323,16 @@ class _Tick:
         )
         self.migrating(move)
 
-    # --- requested -------------------------------------------------------------------------
+    # --- requested --------------------------------------------------------------------------
 
     def requested(self, move: m.Move) -> None:
         refusal = self.seen.refusals.get(move.guest_id)
         newest = self.newest.get(move.guest_id)
+        refused = refusal is not None and refusal.status >= 400
         if newest is not None and newest.id > move.known_migration:
-            self.migrating(self.enter(move, m.MIGRATING, **_tracked(newest)))
-        elif refusal is not None and 400 <= refusal.status < 500:
+            others = refused or _others(move, newest)
+            self.migrating(self.enter(move, m.MIGRATING, adopted=others, **_tracked(newest)))
+        elif refused:
             self._refused(move, refusal)
         elif self.on_source(move) is None:
             self.verify(move)
@@ -243,19 +343,17 @@ class _Tick:
         self.tell("refused", move, status=refusal.status, message=refusal.message)
         if refusal.status == 404:
             self.verify(move)
-            return
-        attempts = move.attempts
-        if refusal.status == 409 and attempts < self.options.max_attempts:
+        elif refusal.status == 409 and move.attempts < self.options.max_attempts:
             self.enter(move, m.WAITING, not_before=self.now + self.options.retry_delay)
-            return
-        self.leave(
-            move,
-            "refused_by_nova",
-            f"Nova refused ({refusal.status}): {refusal.message}",
-            "do what Nova asks for, or exclude the guest",
-        )
+        else:
+            self.leave(
+                move,
+                "refused_by_nova",
+                f"Nova refused ({refusal.status}): {refusal.message}",
+                "do what Nova asks for, or exclude the guest",
+            )
 
-    # --- migrating ---------------------------------------------------------------------------
+    # --- migrating --------------------------------------------------------------------------
 
     def migrating(self, move: m.Move) -> None:
         newest = self.newest.get(move.guest_id)
@@ -265,49 +363,57 @@ class _Tick:
         if current is None:
             self._lost_sight(move)
             return
-        move = self.put(move, **_tracked(current))
+        move = self.put(move, adopted=_others(move, current), **_tracked(current))
         if current.in_flight:
             self._in_flight(move, current)
         elif current.status == m.COLD_UNCONFIRMED:
-            self._confirm(move, current)
-        elif current.succeeded:
+            self._unconfirmed(move, current)
+        elif current.succeeded or self.on_source(move) is None:
             self.verify(move)
-        elif self.on_source(move) is None:
-            self.verify(move)
+        elif current.status == "reverted":
+            self.enter(move, m.WAITING)
         else:
-            self.enter(move, m.RECOVERING, escalation="")
+            reason = move.reason if move.timed_out else f"the migration ended {current.status}"
+            self.fail(move, "migration_failed", reason)
 
     def _lost_sight(self, move: m.Move) -> None:
         """Its record is not in the list any more (archived, or a partial answer)."""
         if self.on_source(move) is None:
             self.verify(move)
+        elif move.migration_status:
+            self.put(move, migration_status="", since=self.now)
         elif self.waited(move) > self.options.record_timeout:
             self.fail(move, "no_record", "the migration's record has vanished")
 
     def _in_flight(self, move: m.Move, migration: m.Migration) -> None:
         if migration.status in ("accepted", "queued"):
-            limit = self._queue_limit()
-            if self.waited(move) > limit:
-                self._escalate(move, migration, limit)
-            return
-        if not move.running_since:
-            move = self.put(move, running_since=self.now)
-        move = self._note_progress(move)
-        if migration.is_live:
-            self.do("progress", move, migration_id=migration.id)
-        limit = self._budget(move)
-        if self.now - move.running_since > limit or move.escalation:
-            self._escalate(move, migration, limit)
+            spent, limit = self._queued_for(move), self._queue_limit()
+        else:
+            if not move.running_since:
+                move = self.put(move, running_since=self.now)
+            move = self._note_progress(move)
+            if migration.is_live:
+                self.do("progress", move, migration_id=migration.id)
+            spent, limit = self.now - move.running_since, self._budget(move)
+        if move.escalation:
+            self._escalate(move, migration)
+        elif spent > limit:
+            self._first_rung(move, migration, spent, limit)
 
     def _budget(self, move: m.Move) -> float:
         entry = self.entries.get(move.guest_id)
         guest = self.listed.get(move.guest_id) or (entry.guest if entry else None)
         return budget(guest, self.options) if guest else 2 * self.options.timeout_per_gib
 
+    def _queued_for(self, move: m.Move) -> float:
+        """Seconds since the queue that it waits in last moved on."""
+        steps = [max(mv.running_since, mv.ended_at) for mv in self.moves.values()]
+        return self.now - max(move.since, *steps)
+
     def _queue_limit(self) -> float:
         """A queued migration waits for those ahead of it, which have budgets of their own."""
-        ahead = [mv for mv in self.moves.values() if mv.phase == m.MIGRATING]
-        return self.options.settle_timeout + sum(self._budget(mv) for mv in ahead)
+        ahead = [self._budget(mv) for mv in self.moves.values() if _runs(mv)]
+        return self.options.settle_timeout + max(ahead, default=0.0)
 
     def _note_progress(self, move: m.Move) -> m.Move:
         progress = self.seen.progress.get(move.guest_id)
@@ -320,16 +426,40 @@ class _Tick:
             remaining_bytes=progress.remaining_bytes,
         )
 
-    def _escalate(self, move: m.Move, migration: m.Migration, limit: float) -> None:
+    def _first_rung(self, move: m.Move, migration: m.Migration, spent: float, limit: float) -> None:
         """The budget is spent: force-complete if asked for, else abort, else leave it to Nova."""
-        if not move.escalation:
-            self._first_rung(move, migration, limit)
-            return
-        refused = move.guest_id in self.seen.refusals
+        how = self.options.on_timeout if migration.is_live else "leave"
+        past_abort = migration.status == m.POST_COPY or self.on_source(move) is None
+        pausable = migration.status == "running" and move.vm_state != "paused"
+        if how == "force_complete" and not pausable:
+            how = "abort"
+        how = "leave" if past_abort else how
+        reason = f"not finished within its budget of {limit:.0f} s"
+        self.tell("timed_out", move, action=how, seconds=spent, budget=limit)
+        move = self.put(move, reason=reason, timed_out=True)
+        if past_abort:
+            self.put(move, escalation="watch", since=self.now)
+        elif how == "leave":
+            remedy = "wait for it and run again, or abort it (openstack server migration abort)"
+            self.leave(move, "timeout", f"{reason}; Nova goes on with it", remedy)
+        else:
+            self._rung(move, migration, how)
+
+    def _rung(self, move: m.Move, migration: m.Migration, verb: str) -> None:
+        self.do(verb, move, migration_id=migration.id)
+        if move.escalation != verb:
+            self.put(move, escalation=verb, since=self.now)
+
+    def _escalate(self, move: m.Move, migration: m.Migration) -> None:
+        """The last rung did not take effect (yet): again if it was lost, else the next one."""
+        refusal = self.seen.refusals.get(move.guest_id)
+        refused = refusal is not None and refusal.status > 0
         late = self.waited(move) > self.options.escalation_timeout
-        if move.escalation == "force_complete" and (refused or late):
-            self._abort(move, migration)
-        elif move.escalation in ("abort", "post_copy") and late:
+        if migration.status == m.POST_COPY and move.escalation != "watch":
+            self.put(move, escalation="watch", since=self.now)
+        elif move.escalation == "force_complete" and (refused or late):
+            self._rung(move, migration, "abort")
+        elif late:
             self.leave(
                 move,
                 "stuck_in_flight",
@@ -338,34 +468,22 @@ class _Tick:
                 "look at nova-compute's log and at virsh domjobinfo on the source; do not reset"
                 " the state while the job runs",
             )
+        elif refusal is not None and not refused and move.escalation != "watch":
+            self._rung(move, migration, move.escalation)
 
-    def _first_rung(self, move: m.Move, migration: m.Migration, limit: float) -> None:
-        how = self.options.on_timeout if migration.is_live else "leave"
-        self.tell("timed_out", move, action=how, seconds=limit, budget=limit)
-        if migration.status == m.POST_COPY:
-            self.put(move, escalation="post_copy", since=self.now, timed_out=True)
-        elif how == "force_complete" and migration.status == "running" and not _is_paused(move):
-            self.do("force_complete", move, migration_id=migration.id)
-            self.put(move, escalation="force_complete", since=self.now, timed_out=True)
-        elif how == "leave":
-            self.leave(
-                move,
-                "timeout",
-                f"not finished within its budget of {limit:.0f} s; Nova goes on with it",
-                "wait for it and run again, or abort it (openstack server migration abort)",
-                timed_out=True,
-            )
-        else:
-            self._abort(move, migration)
+    # --- confirming -------------------------------------------------------------------------
 
-    def _abort(self, move: m.Move, migration: m.Migration) -> None:
-        if migration.status == m.POST_COPY:
-            self.put(move, escalation="post_copy", since=self.now, timed_out=True)
-            return
-        self.do("abort", move, migration_id=migration.id)
-        self.put(move, escalation="abort", since=self.now, timed_out=True)
-
-    # --- confirming ----------------------------------------------------------------------------
+    def _unconfirmed(self, move: m.Move, migration: m.Migration) -> None:
+        """Our own cold migration is confirmed; somebody else's only as the options say."""
+        if move.adopted:
+            entry = self.entries.get(move.guest_id)
+            guest = entry.guest if entry else m.Guest(move.guest_id, move.name, "", "")
+            guest = replace(guest, host=migration.destination, vm_state="resized", task_state="")
+            verdict = self.verdict(guest, move, migration)
+            if verdict.method != m.CONFIRM:
+                self.leave(move, verdict.code, verdict.reason, verdict.remedy)
+                return
+        self._confirm(move, migration)
 
     def _confirm(self, move: m.Move, migration: m.Migration | None) -> None:
         self.do("confirm", move)
@@ -377,17 +495,17 @@ class _Tick:
     def confirming(self, move: m.Move) -> None:
         current = self.by_id.get(move.migration_id)
         guest = self.on_source(move)
+        refusal = self.seen.refusals.get(move.guest_id)
+        unknown = refusal is not None and refusal.status == 404
         if current is not None:
             move = self.put(move, **_tracked(current))
         if guest is not None and guest.vm_state != "resized":
             self.enter(move, m.WAITING)
-        elif guest is None and (current is None or current.succeeded):
+        elif guest is None and (current is None or current.succeeded or unknown):
             self.verify(move)
         elif current is not None and current.failed:
             self.fail(move, "confirm_failed", f"the confirmation ended {current.status}")
-        elif move.guest_id in self.seen.refusals and self.waited(move) <= FAILURE_GRACE * 5:
-            self.do("confirm", move)
-        elif self.waited(move) > self.options.settle_timeout:
+        elif not self._may_settle(move):
             self.leave(
                 move,
                 "confirm_stuck",
@@ -395,8 +513,10 @@ class _Tick:
                 "confirm it by hand (openstack server resize confirm); its source's nova-compute"
                 " must be up",
             )
+        elif refusal is not None:
+            self.do("confirm", move)
 
-    # --- verifying -------------------------------------------------------------------------------
+    # --- verifying --------------------------------------------------------------------------
 
     def verify(self, move: m.Move) -> None:
         """Ask every witness; the answers come with the next observation."""
@@ -407,32 +527,51 @@ class _Tick:
     def verifying(self, move: m.Move) -> None:
         evidence = self.seen.evidence.get(move.guest_id)
         if evidence is None:
+            self._no_evidence(move)
+        elif not evidence.exists:
+            self._gone(move, "deleted meanwhile")
+        elif evidence.vm_state == "shelved_offloaded":
+            self._gone(move, "shelved and offloaded meanwhile")
+        elif self.on_source(move) is not None and not self._is_ghost(move, evidence):
+            self.enter(move, m.WAITING, not_before=self.now + self.options.retry_delay)
+        else:
+            self._weigh(move, evidence)
+
+    def _is_ghost(self, move: m.Move, evidence: m.Evidence) -> bool:
+        """Nova has it on its source, yet says that its newest migration took it away."""
+        newest = self.newest.get(move.guest_id)
+        completed = newest is not None and newest.id == move.migration_id and newest.succeeded
+        return completed and evidence.host == move.source
+
+    def _no_evidence(self, move: m.Move) -> None:
+        if self.waited(move) <= max(self.options.verify_timeout, self.options.api_patience):
             self.verify(move)
             return
-        if not evidence.exists:
-            self.tell("gone", self.enter(move, m.GONE, code="gone", reason="deleted meanwhile"))
-            return
-        newest = self.newest.get(move.guest_id)
-        if newest is not None and newest.in_flight and self.on_source(move) is not None:
-            self.enter(move, m.WAITING)
-            return
+        reason = "the APIs that could tell whether it arrived do not answer"
+        self._doubt(move, "no_evidence", reason, "bring them back, then run again")
+
+    def _gone(self, move: m.Move, reason: str) -> None:
+        self.tell("gone", self.enter(move, m.GONE, code="gone", reason=reason, remedy=""))
+
+    def _weigh(self, move: m.Move, evidence: m.Evidence) -> None:
         problem = first_problem(evidence, move)
         if problem is None:
             self._moved(move, evidence)
+        elif evidence.vm_state == "soft-delete" and evidence.host == move.source:
+            self.leave(move, "soft_deleted", "soft-deleted meanwhile", _SOFT_DELETED_REMEDY)
         elif self.waited(move) <= self.options.verify_timeout:
             self.verify(move)
-        elif evidence.host == move.source:
-            self.leave(move, problem.code, problem.detail, problem.remedy)
         else:
-            move = self.enter(
-                move,
-                m.UNVERIFIED,
-                destination=evidence.host,
-                code=problem.code,
-                reason=problem.detail,
-                remedy=problem.remedy,
-            )
-            self._tell_left(move)
+            where = {} if evidence.host == move.source else {"destination": evidence.host}
+            self._doubt(move, problem.code, problem.detail, problem.remedy, **where)
+
+    def _doubt(self, move: m.Move, code: str, reason: str, remedy: str, **more: object) -> None:
+        """Not proven: left if Nova lists it on the host, unverified if it does not."""
+        if self.on_source(move) is not None:
+            self.leave(move, code, reason, remedy)
+            return
+        doubtful = {"code": code, "reason": reason, "remedy": remedy, **more}
+        self._give_up(self.enter(move, m.UNVERIFIED, **doubtful))
 
     def _moved(self, move: m.Move, evidence: m.Evidence) -> None:
         move = self.enter(
@@ -448,55 +587,60 @@ class _Tick:
             attempts=move.attempts,
         )
 
-    # --- recovering --------------------------------------------------------------------------------
+    # --- recovering -------------------------------------------------------------------------
 
     def fail(self, move: m.Move, code: str, reason: str) -> None:
         self.enter(move, m.RECOVERING, code=code, reason=reason, escalation="")
 
     def recovering(self, move: m.Move) -> None:
         """After a failure: learn why, wait for Nova to settle, repair the state, try again."""
-        guest = self.on_source(move)
+        guest, newest = self.on_source(move), self.newest.get(move.guest_id)
+        if newest is not None and newest.in_flight and newest.source == move.source:
+            others = _others(move, newest)
+            self.migrating(self.enter(move, m.MIGRATING, adopted=others, **_tracked(newest)))
+            return
         if guest is None:
             self.verify(move)
             return
         in_error = guest.vm_state == "error"
+        heard = move.guest_id in self.seen.causes
         self.do("explain", move, migration_uuid=move.migration_uuid)
         if in_error:
             self.do("ask_alive", move)
-        if move.guest_id not in self.seen.causes:
+            heard = heard and self.seen.alive.get(move.guest_id) is not None
+        late = not self._may_settle(move)
+        if not late and (not heard or self.waited(move) < FAILURE_GRACE or guest.task_state):
             return
-        if in_error and move.guest_id not in self.seen.alive:
-            return
-        cause = self.seen.causes[move.guest_id] or move.reason
+        cause = self.seen.causes.get(move.guest_id) or move.reason
         move = self.put(move, reason=cause or "Nova does not say why")
-        late = self.waited(move) > self.options.settle_timeout
-        if self.waited(move) < FAILURE_GRACE or (guest.task_state and not late):
-            return
         if guest.task_state:
             self.leave(move, "busy", f"task_state is still {guest.task_state}", _RESET_REMEDY)
         elif in_error:
-            self._reset(move, guest, late)
-        elif move.vm_state == "paused" and guest.vm_state == "active":
+            self._reset(move, late)
+        elif move.escalation == "reset" and move.vm_state == "paused" != guest.vm_state:
             self._pause(move, late)
         else:
             self._after_failure(move)
 
-    def _reset(self, move: m.Move, guest: m.Guest, late: bool) -> None:
-        """ERROR after a failed migration is Nova's bookkeeping only if the guest still runs here."""
-        if guest.alive is not True:
-            dead = "error_guest_dead" if guest.alive is False else "error_guest_unknown"
+    def _reset(self, move: m.Move, late: bool) -> None:
+        """ERROR after a failed migration is only Nova's bookkeeping if the guest runs here."""
+        alive = self.seen.alive.get(move.guest_id)
+        if alive is not True:
+            dead = "error_guest_dead" if alive is False else "error_guest_unknown"
             self.leave(
                 move,
                 dead,
                 f"ERROR, and the guest is not known to run here ({move.reason})",
                 "look on the host (virsh list); repair the guest before its state is reset",
             )
-        elif late:
-            self.leave(move, "reset_failed", "its ERROR could not be reset", _RESET_REMEDY)
-        elif move.escalation != "reset" or move.guest_id in self.seen.refusals:
+        elif move.escalation != "reset":
             self.do("reset_state", move)
             self.put(move, escalation="reset")
             self.tell("recovered", move)
+        elif late:
+            self.leave(move, "reset_failed", "its ERROR could not be reset", _RESET_REMEDY)
+        elif move.guest_id in self.seen.refusals:
+            self.do("reset_state", move)
 
     def _pause(self, move: m.Move, late: bool) -> None:
         """The reset made a paused guest active in Nova's eyes only: say paused again."""
@@ -507,12 +651,12 @@ class _Tick:
 
     def _after_failure(self, move: m.Move) -> None:
         """Count the attempt: again, cold if that is allowed, or leave it with the reason."""
-        if not move.migration_id and not move.code.startswith(("no_record", "confirm_failed")):
+        if move.method == m.RECOVER:
             self.enter(move, m.WAITING, escalation="")
             return
         cold = move.timed_out and self.options.allow_cold_migration and move.method == m.LIVE
         again = cold or (not move.timed_out and move.attempts < self.options.max_attempts)
-        code = "timeout" if move.timed_out else "migration_failed"
+        code = "timeout" if move.timed_out else move.code
         self.tell("failed", move, code=code, reason=move.reason, attempt=move.attempts, retry=again)
         if again:
             delay = self.options.retry_delay * 2 ** max(0, move.attempts - 1)
@@ -528,39 +672,45 @@ class _Tick:
         else:
             self.leave(move, code, move.reason, _FAILED_REMEDY[code])
 
-    # --- left ----------------------------------------------------------------------------------------
+    # --- left -------------------------------------------------------------------------------
 
-    def leave(self, move: m.Move, code: str, reason: str, remedy: str, **more: object) -> None:
+    def leave(self, move: m.Move, code: str, reason: str, remedy: str) -> None:
         """Give this guest up for this run; it is watched on, in case that it leaves after all."""
-        move = self.enter(move, m.LEFT, code=code, reason=reason, remedy=remedy, **more)
-        self._tell_left(move)
+        self._give_up(self.enter(move, m.LEFT, code=code, reason=reason, remedy=remedy))
 
-    def _tell_left(self, move: m.Move) -> None:
+    def _give_up(self, move: m.Move) -> None:
         self.tell("left", move, code=move.code, reason=move.reason, remedy=move.remedy)
         if self.options.on_failure == "stop" and not self.ledger.stopped:
             self.stop("failure")
 
     def left(self, move: m.Move) -> None:
-        """A migration that completes after its timeout counts after all, once it is verified."""
-        current = self.by_id.get(move.migration_id)
+        """A migration that ends after its timeout counts after all, once it is verified."""
+        newest, current = self.newest.get(move.guest_id), self.by_id.get(move.migration_id)
+        if newest is not None and newest.in_flight and newest.source == move.source:
+            current = newest
+        was_in_flight = seen_in_flight(move)
+        if current is not None:
+            move = self.put(move, adopted=_others(move, current), **_tracked(current))
         if current is not None and current.in_flight:
-            self.put(move, **_tracked(current))
-        elif current is not None and current.status == m.COLD_UNCONFIRMED:
-            if move.code == "timeout":
-                self._confirm(move, current)
+            return
+        if current is not None and current.status == m.COLD_UNCONFIRMED:
+            if was_in_flight:
+                self._unconfirmed(move, current)
         elif self.on_source(move) is None:
-            self.verify(move)
+            if move.code != "soft_deleted":
+                self.verify(move)
+        elif current is not None and current.failed and was_in_flight:
+            self.fail(move, "migration_failed", move.reason)
 
-    # --- the whole run -------------------------------------------------------------------------------
+    # --- the whole run ----------------------------------------------------------------------
 
     def learn_source_cap(self) -> None:
         """Migrations that stay queued tell how many Nova runs at a time on this source."""
         live = [mv for mv in self.moves.values() if mv.phase == m.MIGRATING and mv.method == m.LIVE]
-        queued = [
-            mv for mv in live if mv.migration_status == "queued" and self.waited(mv) > QUEUE_GRACE
-        ]
+        queued = [mv for mv in live if mv.migration_status == "queued"]
         running = len([mv for mv in live if mv.running_since])
-        if queued and running and not 0 < self.ledger.source_cap <= running:
+        still = bool(queued) and min(map(self._queued_for, queued)) > QUEUE_GRACE
+        if still and running and not 0 < self.ledger.source_cap <= running:
             self.ledger = replace(self.ledger, source_cap=running)
             self.tell("capped", cap=running, asked=self.options.max_parallel)
 
@@ -588,6 +738,7 @@ class _Tick:
             power_state=guest.power_state,
             attempts=move.attempts + 1,
             known_migration=newest.id if newest else 0,
+            adopted=False,
             migration_id=0,
             migration_uuid="",
             migration_status="",
@@ -603,9 +754,8 @@ class _Tick:
         """Is there nothing in flight and nothing more to start? Then whoever waits is left."""
         busy = m.HOLDING | {m.VERIFYING, m.RECOVERING}
         active = any(move.phase in busy for move in self.moves.values())
-        startable = bool(self.runnable) and not self.ledger.stopped
-        settling = self.settling and not self.ledger.stopped
-        if active or startable or settling or self._may_still_arrive():
+        pending = (self.settling or self._place_may_come_free()) and not self.ledger.stopped
+        if active or pending or self._may_still_arrive():
             return False
         for move in list(self.moves.values()):
             if move.phase == m.WAITING:
@@ -613,20 +763,29 @@ class _Tick:
         self.tell("done")
         return True
 
+    def _place_may_come_free(self) -> bool:
+        """Guests that could go wait for migrations which were given up, but still run."""
+        left = [mv for mv in self.moves.values() if mv.phase == m.LEFT and holds_place(mv)]
+        return bool(self.runnable) and any(map(self._may_settle, left))
+
     def _leave_waiting(self, move: m.Move) -> None:
+        code, reason, remedy = move.code, move.reason, move.remedy
         if move.guest_id in self.movable:
-            why = self.ledger.stopped
-            self.leave(move, why, _STOPPED[why], "run the drain again to go on where it stopped")
-        else:
-            self.leave(move, move.code, move.reason, move.remedy)
+            taken = "place_taken" if move.guest_id in self.runnable else "host_down"
+            code = self.ledger.stopped or taken
+            reason, remedy = _STOPPED[code]
+        left = self.enter(move, m.LEFT, code=code, reason=reason, remedy=remedy)
+        self.tell("left", left, code=code, reason=reason, remedy=remedy)
 
     def _may_still_arrive(self) -> bool:
         """Builds scheduled before we disabled the service, and migrations on their way here."""
         host = self.plan.scope.host
         if not host:
             return False
-        since_disabled = self.now - self.ledger.disabled_at
-        if self.ledger.disabled_at and since_disabled < self.options.quiet_seconds:
+        closed_at = self.ledger.disabled_at
+        if not closed_at and self.seen.service and self._is_marked(self.seen.service):
+            closed_at = _epoch(self.ledger)
+        if closed_at and self.now - closed_at < self.options.quiet_seconds:
             return True
         inbound = any(
             mig.in_flight and mig.destination == host and mig.source != host
@@ -645,17 +804,38 @@ class _Tick:
 
 
 _RESET_REMEDY = "reset it by hand when nothing works on it (openstack server set --state active)"
+_SOFT_DELETED_REMEDY = "delete it for good (openstack server delete --force) or restore it"
 _FAILED_REMEDY = {
     "timeout": "give it more time (timeout_per_gib), set on_timeout: force_complete, or"
     " allow_cold_migration: true",
     "migration_failed": "see nova-compute's log on both hosts; run the drain again, or exclude"
     " the guest",
+    "no_record": "see nova-conductor's and nova-scheduler's log; run the drain again",
+    "confirm_failed": "see nova-compute's log on both hosts; run the drain again",
 }
+_GO_ON = "run the drain again to go on where it stopped"
 _STOPPED = {
-    "failure": "not started: another guest failed and on_failure is stop",
-    "deadline": "not started: the deadline of the whole drain has passed",
-    "enabled": "not started: somebody enabled the host's service during the drain",
+    "failure": ("not started: another guest failed and on_failure is stop", _GO_ON),
+    "deadline": ("not started: the deadline of the whole drain has passed", _GO_ON),
+    "enabled": ("not started: somebody enabled the host's service during the drain", _GO_ON),
+    "place_taken": (
+        "not started: a migration that was given up still runs and takes its place",
+        "wait until it is over, and run the drain again",
+    ),
+    "host_down": (
+        "not started: the host's nova-compute is down",
+        "start nova-compute on the host, and run the drain again",
+    ),
 }
+#: A migration away from here completed, and Nova still says that the guest is here.
+_GHOST = m.Verdict(
+    m.BLOCKED,
+    "completed_but_on_source",
+    "its newest migration completed, yet Nova has it here, and it is not known to run here",
+    "look for the guest with virsh list on both hosts before anything else; if it runs on the"
+    " destination, Nova's record must be repaired first: never start or evacuate it",
+)
+_KINDS = {m.LIVE: "live-migration", m.COLD: "migration"}
 
 _HANDLERS: Mapping[str, object] = {
     m.WAITING: _Tick.waiting,
@@ -680,5 +860,24 @@ def _tracked(migration: m.Migration) -> dict[str, object]:
     return tracked
 
 
-def _is_paused(move: m.Move) -> bool:
-    return move.vm_state == "paused"
+def _others(move: m.Move, migration: m.Migration) -> bool:
+    """Did somebody else start this migration of the guest?"""
+    another = move.migration_id not in (0, migration.id)
+    return move.adopted or another or migration.kind != _KINDS.get(move.method)
+
+
+def _runs(move: m.Move) -> bool:
+    return move.phase == m.MIGRATING and bool(move.running_since)
+
+
+def _contradicts(newest: m.Migration, guest: m.Guest) -> bool:
+    """Did the guest leave this host by its newest migration, and is not known to run here?"""
+    left = newest.succeeded and newest.source == guest.host != newest.destination
+    return left and guest.alive is not True
+
+
+def _epoch(ledger: m.Ledger) -> float:
+    """When the drain began, which an interrupted run may have done."""
+    if not ledger.since:
+        return ledger.started_at
+    return datetime.fromisoformat(ledger.since).replace(tzinfo=UTC).timestamp()

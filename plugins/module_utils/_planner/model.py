@@ -432,7 +432,8 @@ class Ledger:
 
     ``since``: the run's start as Nova writes times (ISO 8601, UTC). ``source_cap``: how many
     migrations the source was seen to run at a time when it kept others queued; 0: not seen.
-    ``stopped``: why nothing new is started: "", failure, deadline or enabled.
+    ``stopped``: why nothing new is started: "", failure, deadline or enabled. ``answers``:
+    what the last decision's reads and refusals brought, for the next tick's observation.
     """
 
     run_id: str = ""
@@ -445,6 +446,7 @@ class Ledger:
     source_cap: int = 0
     stopped: str = ""
     ticks: int = 0
+    answers: Observation = Observation()
 
 
 # --- What to do: the decision of one tick ------------------------------------------------

@@ -12,7 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    COLD_IN_FLIGHT,
     HOLDING,
+    LEFT,
+    LIVE_IN_FLIGHT,
+    RECOVERING,
     Ledger,
     Move,
     Options,
@@ -47,6 +51,23 @@ def window(ledger: Ledger, options: Options) -> int:
     return min(asked, ledger.source_cap) if ledger.source_cap else asked
 
 
+def holds_place(move: Move) -> bool:
+    """Does this guest take one of the ``max_parallel`` places?
+
+    Also when it was given up but its migration still runs, or may yet begin (its request was
+    taken, left no record, and Nova is still busy with it).
+    """
+    if move.phase == RECOVERING:
+        return move.code == "no_record"
+    given_up = move.phase == LEFT and (seen_in_flight(move) or move.code == "busy")
+    return move.phase in HOLDING or given_up
+
+
+def seen_in_flight(move: Move) -> bool:
+    """Was its migration still running when it was last seen?"""
+    return move.migration_status in LIVE_IN_FLIGHT | COLD_IN_FLIGHT
+
+
 def choose(
     candidates: Sequence[tuple[Move, PlanEntry | None]], ledger: Ledger, options: Options
 ) -> list[tuple[Move, str]]:
@@ -55,7 +76,7 @@ def choose(
     Two members of one server group are never in flight together: Nova checks the group's
     policy before the other member's host is known (Launchpad 1821755).
     """
-    holding = [m for m in ledger.moves.values() if m.phase in HOLDING]
+    holding = [m for m in ledger.moves.values() if holds_place(m)]
     free = window(ledger, options) - len(holding)
     groups = {m.group_id for m in holding if m.group_id}
     bound_for = Counter(m.destination for m in holding)
