@@ -30,6 +30,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Ledger,
     Move,
     Plan,
+    PlanEntry,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._report.events import because
 from ansible_collections.lowtide.compute.plugins.module_utils._report.units import (
@@ -132,29 +133,33 @@ def _mean_rate(move: Move, now: float) -> float:
 
 
 def plan_lines(plan: Plan, host: str = "") -> list[str]:
-    """The plan as a table, then what blocks it with the remedies.
+    """The plan as lines: the sum, the table, its footnotes, what blocks with the remedies.
 
-    A line each: the sum, the head, the guests in the order in which they are to go.
+    The guests come in the order in which they are to go.
     """
     lines = [f"[{host or plan.scope.host}] {plan_sum(plan)}"]
     if not plan.entries:
         return lines
+    notes = list(dict.fromkeys(note for entry in plan.entries for note in entry.verdict.notes))
     rows = [("guest", "state", "method", "estimate", "bytes", "why")]
-    for entry in plan.entries:
-        moves = entry.verdict.method not in (EXCLUDED, BLOCKED)
-        why = because(entry.verdict.code, entry.verdict.reason)
-        rows.append(
-            (
-                entry.guest.name,
-                guest_state(entry.guest),
-                entry.verdict.method,
-                duration(entry.estimate.seconds) if moves else "-",
-                size(entry.estimate.bytes) if moves else "-",
-                "; ".join([why, *entry.verdict.notes]),
-            )
-        )
+    rows += [_plan_row(entry, notes) for entry in plan.entries]
     lines += ["  " + line for line in table(rows)]
+    lines += [f"  [{number}] {note}" for number, note in enumerate(notes, 1)]
     return lines + blocker_lines(plan)
+
+
+def _plan_row(entry: PlanEntry, notes: Sequence[str]) -> tuple[str, ...]:
+    verdict, stays = entry.verdict, entry.verdict.method in (EXCLUDED, BLOCKED)
+    marks = "".join(f" [{notes.index(note) + 1}]" for note in verdict.notes)
+    return (
+        entry.guest.name,
+        guest_state(entry.guest),
+        verdict.method,
+        "-" if stays else duration(entry.estimate.seconds),
+        "-" if stays else size(entry.estimate.bytes),
+        # What blocks is told in full below the table.
+        (verdict.code if verdict.method == BLOCKED else verdict.reason or verdict.code) + marks,
+    )
 
 
 def blocker_lines(plan: Plan) -> list[str]:

@@ -12,7 +12,13 @@ GIB = 1 << 30
 def entry(name="vm-a", method=m.LIVE, code="active", **more):
     """One guest of a plan on cmp-3: 2 GiB, ten seconds."""
     guest = m.Guest(id=f"id-{name}", name=name, host="cmp-3", vm_state=more.pop("state", "active"))
-    verdict = m.Verdict(method, code, more.pop("reason", "running"), more.pop("remedy", ""))
+    verdict = m.Verdict(
+        method,
+        code,
+        more.pop("reason", "running"),
+        more.pop("remedy", ""),
+        more.pop("notes", ()),
+    )
     return m.PlanEntry(guest, verdict, m.Estimate(10.0, 2 * GIB))
 
 

@@ -89,12 +89,16 @@ def test_details_hold_the_bytes_of_each_running_migration():
 
 def test_the_table_of_a_plan():
     share = entry("vm-share", m.BLOCKED, "share", reason="a share is attached", remedy="detach it")
-    lines = render.plan_lines(plan(entry(), share))
+    disk = entry("vm-disk", notes=("local disk: copied too", "locked"))
+    lines = render.plan_lines(plan(entry(notes=("locked",)), disk, share))
     assert lines == [
-        "[cmp-3] 2 guests: 1 live, 1 blocked; about 20s, 2.0 GiB",
+        "[cmp-3] 3 guests: 2 live, 1 blocked; about 20s, 4.0 GiB",
         "  guest     state   method   estimate  bytes    why",
-        "  vm-a      active  live     10s       2.0 GiB  active: running",
-        "  vm-share  active  blocked  -         -        share: a share is attached",
+        "  vm-a      active  live     10s       2.0 GiB  running [1]",
+        "  vm-disk   active  live     10s       2.0 GiB  running [2] [1]",
+        "  vm-share  active  blocked  -         -        share",
+        "  [1] locked",
+        "  [2] local disk: copied too",
         "  ! vm-share (id-vm-share): share: a share is attached",
         "    remedy: detach it",
     ]
