@@ -55,7 +55,8 @@ def service(host: str = SOURCE, **fields) -> m.Service:
 def survey(*guests: m.Guest, **fields) -> m.Survey:
     """A look at cmp-1 with these guests, and cmp-2 and cmp-3 to go to."""
     ordinary = {
+        "scope": m.Scope(SOURCE),
         "services": tuple(service(host) for host in (SOURCE, "cmp-2", "cmp-3")),
         "rooms": (room(SOURCE), room("cmp-2"), room("cmp-3")),
     }
-    return m.Survey(m.Scope(SOURCE), guests=guests, **(ordinary | fields))
+    return m.Survey(guests=guests, **(ordinary | fields))

@@ -42,18 +42,17 @@ def precopy(
     if bandwidth <= 0:
         raise ValueError("bandwidth must be positive")
     seconds, sent, rest = 0.0, 0.0, float(memory_bytes)
-    for rounds in range(MAX_ROUNDS):
-        if rest <= max_downtime_s * bandwidth and rounds:
-            return Estimate(
-                seconds + rest / bandwidth, round(sent + rest), rounds, 1000 * rest / bandwidth
-            )
+    for rounds in range(1, MAX_ROUNDS + 1):
         took = rest / bandwidth
         seconds, sent = seconds + took, sent + rest
         dirtied = min(working_set, dirty_rate * took, memory_bytes)
-        if dirtied >= rest and rounds:
-            return Estimate(seconds, round(sent), rounds + 1, 1000 * dirtied / bandwidth, False)
+        pause = dirtied / bandwidth
+        if pause <= max_downtime_s:
+            return Estimate(seconds + pause, round(sent + dirtied), rounds, 1000 * pause)
+        if dirtied >= rest:
+            break
         rest = dirtied
-    return Estimate(seconds, round(sent), MAX_ROUNDS, 1000 * rest / bandwidth, False)
+    return Estimate(seconds, round(sent), rounds, 1000 * pause, False)
 
 
 def estimate(guest: Guest, method: str, options: Options) -> Estimate:
