@@ -8,7 +8,6 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._engine import (
@@ -130,9 +129,3 @@ def changed_by(ledger: Ledger) -> bool:
     """Has this run, in all its steps, changed anything?"""
     acted = any(move.attempts or move.started_at for move in ledger.moves.values())
     return acted or bool(ledger.disabled_at)
-
-
-def with_method(plan: Plan, method: str) -> Plan:
-    """The plan with every guest going by ``method``."""
-    entries = tuple(replace(e, verdict=replace(e.verdict, method=method)) for e in plan.entries)
-    return replace(plan, entries=entries)
