@@ -114,9 +114,10 @@ class EmbeddedBackend:
 
     def _start(self, text: str) -> None:
         settings = self.settings
+        # First, so that the directory stays recognised as a lab's whatever happens next.
+        settings.save()
         self._check_ports()
         began = time.monotonic()
-        settings.save()
         settings.scenario_file.write_text(text)
         scenario = scenarios.load(settings.scenario_file)
         config.write(settings, scenario)
