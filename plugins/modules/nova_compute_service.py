@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # Copyright (c) 2026, The Lowtide authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ short_description: Enable, disable or force down the nova-compute of a host
 version_added: 1.0.0
 description:
   - Opens or closes a compute host for new guests, and remembers who closed it.
-  - A service that is disabled here carries a mark in its reason
-    (C(lowtide:<run id>: <text>)). Only services with that mark are enabled again, so that a host
-    which a colleague took out of service is not put back by a playbook.
+  - "A service that is disabled here carries a mark in its reason, C(lowtide:<run id>: <text>).
+    Only services with that mark are enabled again, so that a host which a colleague took out of
+    service is not put back by a playbook."
 extends_documentation_fragment:
   - lowtide.compute.auth
   - lowtide.compute.attributes
