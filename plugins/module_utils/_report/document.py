@@ -13,7 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._report.events import because
-from ansible_collections.lowtide.compute.plugins.module_utils._report.render import UNFINISHED
+from ansible_collections.lowtide.compute.plugins.module_utils._report.render import (
+    UNFINISHED,
+    other_problems,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._report.units import duration, size
 
 SCHEMA = "lowtide.compute/drain-report"
@@ -76,7 +79,7 @@ def _unfinished(report: Mapping[str, Any]) -> list[str]:
     for row in left:
         why = because(row["code"], row["reason"], row["remedy"])
         lines.append(_cell(f"- **{row['name']}** (`{row['id']}`) {row['outcome']}: {why}"))
-    return lines + [_cell(f"- {problem}") for problem in report["problems"]]
+    return lines + [_cell(f"- {problem}") for problem in other_problems(report)]
 
 
 def _guests(report: Mapping[str, Any]) -> list[str]:

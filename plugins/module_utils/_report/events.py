@@ -65,10 +65,9 @@ def _attempt(data: Data) -> str:
 
 
 def _started(data: Data) -> str:
-    destination = data.get("destination")
-    where = f"to {destination}" if destination else "to where Nova's scheduler says"
-    again = _attempt(data)
-    return f"{data.get('method', 'live')} migration {where}" + (f" ({again})" if again else "")
+    where = f" to {data['destination']}" if data.get("destination") else ""
+    again = f" ({_attempt(data)})" if _attempt(data) else ""
+    return f"{data.get('method', 'live')} migration{where} started{again}"
 
 
 def _moved(data: Data) -> str:
@@ -100,7 +99,7 @@ def _timed_out(data: Data) -> str:
 
 def _left(data: Data) -> str:
     code, reason, remedy = (str(data.get(key) or "") for key in ("code", "reason", "remedy"))
-    return "left here: " + because(code, reason, remedy)
+    return "given up: " + because(code, reason, remedy)
 
 
 def _capped(data: Data) -> str:

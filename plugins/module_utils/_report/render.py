@@ -224,5 +224,10 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"[{host}]   {row['outcome']}: {row['name']} ({row['id']}): {why}")
         if row["remedy"]:
             lines.append(f"[{host}]     remedy: {row['remedy']}")
-    lines += [f"[{host}]   problem: {problem}" for problem in result["problems"]]
-    return lines
+    return lines + [f"[{host}]   problem: {problem}" for problem in other_problems(result)]
+
+
+def other_problems(result: Mapping[str, Any]) -> list[str]:
+    """The host's problems that no guest which is not done already tells of."""
+    told = [row["id"] for row in result["guests"] if row["outcome"] in UNFINISHED]
+    return [text for text in result["problems"] if not any(each in text for each in told)]

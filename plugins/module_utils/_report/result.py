@@ -34,6 +34,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._report.render imp
     detail_lines,
     guest_state,
     heartbeat,
+    other_problems,
     placement,
     plan_lines,
     plan_sum,
@@ -72,6 +73,8 @@ _OUTCOME = {
     SKIPPED: "excluded",
     WAITING: "waiting",
 }
+#: Phases of a guest that went nowhere, whatever destination was tried.
+_STAYS = frozenset({WAITING, LEFT, GONE, SKIPPED})
 _PLANNED = {BLOCKED: "blocked", EXCLUDED: "excluded"}
 
 
@@ -137,7 +140,7 @@ def _done(move: Move, planned: Row) -> Row:
         "code": move.code or planned["code"],
         "reason": move.reason if move.code else planned["reason"],
         "remedy": move.remedy if move.code else planned["remedy"],
-        "to": move.destination,
+        "to": "" if move.phase in _STAYS else move.destination,
         "attempts": move.attempts,
         "seconds": round(move.ended_at - move.started_at, 1) if measured else None,
         "bytes": move.processed_bytes or None,
@@ -298,7 +301,8 @@ def _sentence(result: Mapping[str, Any], left: Sequence[str]) -> str:
     parts = [f"{count(len(left), 'guest')} not moved ({_names(left)})"] if left else []
     pending = counts["waiting"] + counts["running"]
     parts += [f"{count(pending, 'guest')} not finished"] if pending else []
-    parts += [count(len(result["problems"]), "problem")] if result["problems"] else []
+    problems = other_problems(result)
+    parts += [count(len(problems), "problem")] if problems else []
     return f"NOT drained: {', '.join(parts)}; {did}{stays}"
 
 

@@ -37,12 +37,12 @@ def line(kind, name="vm-a", **data):
         (
             "started",
             {"method": "live", "destination": "cmp-7", "attempt": 1},
-            "vm-a: live migration to cmp-7",
+            "vm-a: live migration to cmp-7 started",
         ),
         (
             "started",
             {"method": "cold", "destination": "", "attempt": 2},
-            "vm-a: cold migration to where Nova's scheduler says (attempt 2)",
+            "vm-a: cold migration started (attempt 2)",
         ),
         (
             "moved",
@@ -84,7 +84,7 @@ def line(kind, name="vm-a", **data):
         (
             "left",
             {"code": "share", "reason": "a share is attached", "remedy": "detach it"},
-            "vm-a: left here: share: a share is attached. Remedy: detach it.",
+            "vm-a: given up: share: a share is attached. Remedy: detach it.",
         ),
     ],
 )

@@ -44,6 +44,13 @@ def test_a_moved_guest_has_prediction_and_outcome_in_one_row():
     ]
 
 
+def test_a_guest_that_is_left_went_nowhere():
+    row = r.guest_row(entry(), move("vm-a", m.LEFT, destination="cmp-7", code="timeout"))
+    assert (row["from"], row["to"]) == ("cmp-3", "")
+    unverified = move("vm-a", m.UNVERIFIED, destination="cmp-7", code="allocations")
+    assert r.guest_row(entry(), unverified)["to"] == "cmp-7"
+
+
 def test_every_row_has_the_same_fields():
     arrived = move("vm-n", m.LEFT, code="busy", reason="rebuilding", remedy="wait")
     rows = r.guest_rows(plan(entry(), BLOCKED, EXCLUDED), ledger(moved(), arrived))
@@ -141,6 +148,13 @@ def test_a_problem_of_the_host_is_enough():
     assert found["outcome"] == "not_drained"
     assert "1 problem" in found["msg"]
     assert found["lines"][-1] == "[cmp-3]   problem: an allocation is left"
+
+
+def test_a_problem_that_is_a_guest_left_is_told_once():
+    found = finish(move("vm-b", m.LEFT, code="x"), problems=["guest id-vm-b is still on cmp-3"])
+    assert "problem" not in found["msg"]
+    assert not any("problem" in line for line in found["lines"])
+    assert found["problems"] == ["guest id-vm-b is still on cmp-3"]
 
 
 def test_between_two_steps_nothing_is_claimed():
