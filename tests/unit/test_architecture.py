@@ -37,68 +37,36 @@ class Room:
 
 ANSIBLE = frozenset({"ansible"})
 SDK = frozenset({"openstack", "keystoneauth1"})
+
+
+def utils(names: str) -> tuple[str, ...]:
+    return tuple(UTILS + name for name in names.split())
+
+
 # The first row whose prefix fits is the room.
 ROOMS = (
     Room(
         "plugins.modules",
-        tuple(
-            UTILS + name
-            for name in (
-                "_module",
-                "_options",
-                "_mark",
-                "_drain",
-                "_guests",
-                "_errors",
-                "_engine",
-                "_planner",
-                "_gateways",
-                "_report",
-            )
-        ),
+        utils("_module _options _mark _drain _guests _errors _engine _planner _gateways _report"),
         ANSIBLE,
     ),
-    Room("plugins.filter", tuple(UTILS + name for name in ("_report", "_errors")), ANSIBLE),
-    Room(
-        "plugins.action",
-        tuple(UTILS + name for name in ("_report", "_gateways.clock", "_errors")),
-        ANSIBLE,
-    ),
-    Room("plugins.filter", (UTILS + "_report",), ANSIBLE),
+    Room("plugins.action", utils("_report _gateways.clock _errors"), ANSIBLE),
+    Room("plugins.filter", utils("_report _errors"), ANSIBLE),
     Room("plugins.doc_fragments"),
-    Room(UTILS + "_engine", tuple(UTILS + name for name in ("_planner", "_gateways", "_errors"))),
-    Room(UTILS + "_planner", (UTILS + "_planner",), pure=True),
-    Room(
-        UTILS + "_gateways",
-        tuple(UTILS + name for name in ("_gateways", "_planner.model", "_errors")),
-        ANSIBLE | SDK,
-    ),
-    Room(UTILS + "_report", tuple(UTILS + name for name in ("_report", "_planner.model"))),
-    Room(UTILS + "_module", tuple(UTILS + name for name in ("_errors", "_gateways")), ANSIBLE),
-    Room(UTILS + "_options", (UTILS + "_errors", UTILS + "_planner.model")),
-    Room(UTILS + "_mark"),
-    Room(
-        UTILS + "_drain",
-        tuple(
-            UTILS + name
-            for name in ("_engine", "_planner", "_gateways", "_report", "_mark", "_errors")
-        ),
-    ),
+    # What several modules share, from the outside in.
     Room(
         UTILS + "_guests",
-        tuple(
-            UTILS + name
-            for name in (
-                "_module",
-                "_options",
-                "_errors",
-                "_engine",
-                "_planner",
-                "_report",
-                "_mark",
-            )
-        ),
+        utils("_drain _module _options _mark _errors _engine _planner _gateways _report"),
     ),
+    Room(UTILS + "_drain", utils("_mark _errors _engine _planner _gateways _report")),
+    Room(UTILS + "_module", utils("_errors _gateways"), ANSIBLE),
+    Room(UTILS + "_options", utils("_errors _planner.model")),
+    Room(UTILS + "_mark"),
+    # The house proper.
+    Room(UTILS + "_engine", utils("_planner _gateways _errors")),
+    Room(UTILS + "_gateways", utils("_gateways _planner.model _errors"), ANSIBLE | SDK),
+    Room(UTILS + "_report", utils("_report _planner.model")),
+    Room(UTILS + "_planner", utils("_planner"), pure=True),
     Room(UTILS + "_errors"),
 )
 
