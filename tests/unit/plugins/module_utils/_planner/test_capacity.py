@@ -56,6 +56,12 @@ def test_the_biggest_goes_first_so_that_all_fit():
     assert [each for each in found if found[each] == found["big"]] == ["big"]
 
 
+def test_of_equal_memory_more_processors_go_first():
+    few, many = guest("a"), guest("b", vcpus=4, resources=resources() | {"VCPU": 4})
+    cramped = room("cmp-2", free=resources(8) | {"VCPU": 4})
+    assert placed([few, many], cramped) == {"a": "", "b": "cmp-2"}
+
+
 def test_whoever_finds_no_room_is_named_and_takes_none():
     found = placed([sized("big", 9), guest("small")], room("cmp-2", 1))
     assert found == {"big": "", "small": "cmp-2"}

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.convergence import (
     MAX_ROUNDS,
-    MIB,
     budget,
     estimate,
     precopy,
 )
 from tests.unit.support import guest
 
-GIB = 1024 * MIB
+MIB = 1 << 20
+GIB = 1 << 30
 LINK = 1000 * MIB
 
 memories = st.floats(16 * MIB, 2048 * GIB)
