@@ -149,7 +149,7 @@ class Migrator:
             self._changed.notify_all()
 
     def as_data(self) -> list[dict[str, Any]]:
-        """Return each running migration's ends, phase and figures."""
+        """Return each running migration's ends, phase, maximum downtime and figures."""
         with self._changed:
             self._fabric.advance(time.monotonic())
             return [
@@ -159,6 +159,7 @@ class Migrator:
                     "destination": migration.job.destination,
                     "phase": migration.job.phase.value,
                     "paused": migration.job.paused,
+                    "max_downtime_ms": round(migration.job.terms.max_downtime_s * 1000),
                     **self._fabric.stats(migration.job),
                 }
                 for migration in self._running
