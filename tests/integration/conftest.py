@@ -1,0 +1,195 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One embedded cloud for all tests here, and a way to run a module on it as Ansible does.
+
+The cloud is started and populated once (scenario.yml) and always stopped. LOWTIDE_TEST_PORT_BASE
+chooses its ports; LOWTIDE_TEST_LAB names the state directory of a lab that is up and populated
+already, which is then used and left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openstack
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCENARIO = Path(__file__).with_name("scenario.yml")
+MODULES = "ansible_collections.lowtide.compute.plugins.modules"
+CLIENT = "lowtide.compute"
+START_SECONDS, SEED_SECONDS, MODULE_SECONDS = 300, 900, 600
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running lab: its state directory, and what tests ask of it."""
+
+    state: Path
+
+    def command(self, *arguments: str, seconds: float = 60) -> str:
+        """Run the lab's command line; its output, or the failure with the output."""
+        done = subprocess.run(
+            [ROOT / "lab" / "lab", *arguments, "--state", str(self.state)],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert done.returncode == 0, f"lab {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    @property
+    def clouds_file(self) -> Path:
+        return self.state / "clouds.yaml"
+
+    def requests(self, since: float) -> list[dict[str, Any]]:
+        """The collection's API calls since then (epoch seconds), oldest first."""
+        found = []
+        for file in (self.state / "requests").glob("*.jsonl"):
+            with file.open() as lines:
+                calls = [json.loads(line) for line in lines if CLIENT in line]
+            found += [c for c in calls if c["client"].startswith(CLIENT) and c["time"] >= since]
+        return sorted(found, key=lambda call: call["time"])
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The cloud, populated."""
+    ready = os.environ.get("LOWTIDE_TEST_LAB")
+    if ready:
+        yield Lab(Path(ready))
+        return
+    started = Lab(tmp_path_factory.mktemp("lab"))
+    port_base = os.environ.get("LOWTIDE_TEST_PORT_BASE") or _free_port_base()
+    try:
+        started.command(
+            *("up", "--scenario", str(SCENARIO), "--port-base", port_base), seconds=START_SECONDS
+        )
+        started.command("seed", str(SCENARIO), seconds=SEED_SECONDS)
+        yield started
+    finally:
+        started.command("down")
+
+
+def _free_port_base() -> str:
+    done = subprocess.run(
+        [ROOT / ".ci" / "port-base", "26000"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def api(lab: Lab) -> Any:
+    """A connection of the tests' own, which the request log tells from the collection's."""
+    config = openstack.config.OpenStackConfig(config_files=[str(lab.clouds_file)])
+    region = config.get_one(cloud="lab")
+    region.config["compute_default_microversion"] = "2.100"
+    return openstack.connection.Connection(config=region, app_name="tests", app_version="1")
+
+
+class Outcome(dict):
+    """A module's result, with what the request log and the process say of it."""
+
+    calls: list[dict[str, Any]]
+    output: str
+
+    @property
+    def writes(self) -> list[str]:
+        """The collection's calls that could change something, signing in aside."""
+        return [
+            f"{call['method']} {call['service']} {call['path']}"
+            for call in self.calls
+            if call["method"] not in ("GET", "HEAD") and call["path"] != "/v3/auth/tokens"
+        ]
+
+
+Runner = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run_module(lab: Lab, tmp_path: Path) -> Runner:
+    """``run_module(name, check=False, diff=False, environment={}, **options)`` -> Outcome.
+
+    The module runs in a process of its own with its arguments on stdin, as Ansible runs it.
+    """
+
+    def run(
+        name: str,
+        *,
+        check: bool = False,
+        diff: bool = False,
+        environment: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Outcome:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
+        inherited["OS_CLIENT_CONFIG_FILE"] = str(lab.clouds_file)
+        arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        since = time.time()
+        done = subprocess.run(
+            [sys.executable, "-m", f"{MODULES}.{name}"],
+            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+            env={**inherited, **(environment or {})},
+            # No clouds.yaml lies about here.
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=MODULE_SECONDS,
+            check=False,
+        )
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        assert lines, f"{name} returned nothing: {done.stdout}{done.stderr}"
+        outcome = Outcome(json.loads(lines[-1]))
+        outcome.calls = lab.requests(since)
+        outcome.output = done.stdout + done.stderr
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def module(run_module: Runner) -> Runner:
+    """``run_module`` as the lab's administrator; the test fails when the module does."""
+
+    def run(name: str, **options: Any) -> Outcome:
+        outcome = run_module(name, cloud="lab", **options)
+        assert not outcome.get("failed"), outcome["msg"]
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def failing(run_module: Runner) -> Runner:
+    """``run_module`` as the lab's administrator; the test fails when the module does not."""
+
+    def run(name: str, **options: Any) -> Outcome:
+        outcome = run_module(name, **({"cloud": "lab"} | options))
+        assert outcome.get("failed"), outcome
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def host_of(api: Any) -> Callable[[str], str]:
+    """``host_of(name)``: where Nova says that a guest is."""
+
+    def find(name: str) -> str:
+        return server(api, name).compute_host
+
+    return find
+
+
+def server(api: Any, name: str) -> Any:
+    """The guest of this name, as Nova shows it."""
+    servers = api.compute.servers(details=True, all_projects=True, name=f"^{name}$")
+    return next(found for found in servers if found.name == name)
