@@ -68,7 +68,7 @@ def drain(monkeypatch):
 def test_it_steps_until_the_module_is_done(drain):
     first = {"done": False, "changed": True, "state": {"n": 1}, "events": [event("one")]}
     result, calls, printed = drain(first, {**LAST, "events": [event("two")]}, max_parallel=2)
-    assert [module for module, _ in calls] == ["lowtide.compute.nova_drain"] * 2
+    assert [module for module, _arguments in calls] == ["lowtide.compute.nova_drain"] * 2
     assert calls[0][1] == {"host": "cmp-3", "max_parallel": 2, "wait": False, "state": {}}
     assert calls[1][1]["state"] == {"n": 1}
     assert printed == ["one", "two"]
@@ -77,24 +77,25 @@ def test_it_steps_until_the_module_is_done(drain):
 
 
 def test_what_is_private_between_the_two_stays_private(drain):
-    result, _, _ = drain({**LAST, "progress": "p", "detail": ["d"], "lines": ["end"]})
+    result, _calls, _printed = drain({**LAST, "progress": "p", "detail": ["d"], "lines": ["end"]})
     assert set(result) == {"changed", "done", "msg", "events"}
 
 
 def test_a_failure_ends_the_loop(drain):
-    result, _, _ = drain({"failed": True, "msg": "no such host", "code": "not_found"})
+    result, _calls, _printed = drain({"failed": True, "msg": "no such host", "code": "not_found"})
     assert result["failed"] is True
     assert result["code"] == "not_found"
 
 
 def test_without_wait_it_takes_one_step(drain):
-    result, calls, _ = drain({"done": False, "changed": True, "state": {"n": 1}}, wait=False)
+    result, calls, _printed = drain({"done": False, "changed": True, "state": {"n": 1}}, wait=False)
     assert len(calls) == 1
     assert result["done"] is False
 
 
 def test_the_end_is_told(drain):
-    _, _, printed = drain({**LAST, "table": ["plan"], "lines": ["end"]})
+    done = [{"kind": "done", "line": "nothing more to move"}]
+    _result, _calls, printed = drain({**LAST, "events": done, "table": ["plan"], "lines": ["end"]})
     assert printed == ["plan", "end"]
 
 
@@ -103,7 +104,7 @@ def beats(steps):
 
 
 def test_the_heartbeat_comes_at_most_once_an_interval(drain):
-    _, _, printed = drain(*beats(6), LAST, progress_interval=10)
+    _result, _calls, printed = drain(*beats(6), LAST, progress_interval=10)
     assert printed == ["beat"] * 3
 
 
@@ -119,12 +120,14 @@ def test_the_heartbeat_comes_at_most_once_an_interval(drain):
 )
 def test_as_much_is_said_as_was_asked_for(drain, arguments, expected):
     first = {**beats(1)[0], "events": [event("one")]}
-    _, _, printed = drain(first, {**LAST, "lines": ["end"]}, progress_interval=1, **arguments)
+    _result, _calls, printed = drain(
+        first, {**LAST, "lines": ["end"]}, progress_interval=1, **arguments
+    )
     assert printed == expected
 
 
 def test_an_interval_that_is_no_number_is_left_to_the_module(drain):
-    result, calls, _ = drain({"failed": True, "msg": "no number"}, progress_interval="soon")
+    result, calls, _printed = drain({"failed": True, "msg": "no number"}, progress_interval="soon")
     assert calls[0][1]["progress_interval"] == "soon"
     assert result["failed"]
 

@@ -58,8 +58,9 @@ def test_refused_keeps_the_status():
 
 
 def test_a_refusal_without_status_is_a_mistake():
+    unfinished = {"guest": "g1"}
     with pytest.raises(TypeError):
-        Refused("No")
+        raise Refused("No", **unfinished)
 
 
 def test_each_kind_has_a_code_of_its_own():

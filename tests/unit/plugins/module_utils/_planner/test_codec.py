@@ -38,9 +38,9 @@ def filled(hint: Any, numbers: Iterator[int]) -> Any:
     if origin is UnionType:
         return filled(args[0], numbers)
     if origin is tuple:
-        return tuple(filled(args[0], numbers) for _ in range(2))
+        return tuple(filled(args[0], numbers) for _each in range(2))
     if origin is Mapping:
-        return {f"k{next(numbers)}": filled(args[1], numbers) for _ in range(2)}
+        return {f"k{next(numbers)}": filled(args[1], numbers) for _each in range(2)}
     number = next(numbers)
     return {bool: True, int: number, float: number + 0.5, str: f"ü{number}"}[hint]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibili
 from tests.unit.support import SOURCE, guest, migration, resources, room
 
 RUN_BEGAN = "2026-11-20T03:15:00"
-NONE: Mapping[str, Any] = {}
+NONE: Mapping[str, Any] = MappingProxyType({})
 COLD_ALLOWED = {"allow_cold_migration": True}
 SEV = {"extra_specs": {"hw:mem_encryption": "true"}}
 VGPU = {"extra_specs": {"resources:VGPU": "1"}}
