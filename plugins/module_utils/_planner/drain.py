@@ -36,6 +36,8 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.verify im
 FAILURE_GRACE = 3.0
 #: A migration must be queued this long before it says that the source runs no more at a time.
 QUEUE_GRACE = 5.0
+#: A record in flight whose guest has been idle on its source for so long is a dead one's.
+DEAD_GRACE = 10.0
 
 Result = tuple[m.Decision, m.Ledger]
 
@@ -78,6 +80,7 @@ class _Tick:
         self.runnable: list[str] = []
         self.movable: set[str] = set()
         self.settling = False
+        self.returned = False
 
     # --- small helpers ----------------------------------------------------------------------
 
@@ -94,7 +97,8 @@ class _Tick:
         return changed
 
     def enter(self, move: m.Move, phase: str, **changes: object) -> m.Move:
-        """Change the phase and start its budget."""
+        """Change the phase and start its budget. Who waits again is looked at by the next tick."""
+        self.returned |= phase == m.WAITING
         return self.put(move, phase=phase, since=self.now, **changes)
 
     def on_source(self, move: m.Move) -> m.Guest | None:
@@ -210,9 +214,12 @@ class _Tick:
             self.verify(move)
             return
         verdict = self.verdict(guest, move, newest)
-        leaving = newest is not None and newest.in_flight and newest.source == move.source
-        if leaving and verdict.method != m.EXCLUDED:
-            self.adopt(move, guest, newest)
+        under_way = self._under_way(move)
+        if under_way is not None and verdict.method != m.EXCLUDED:
+            self.adopt(move, guest, under_way)
+            return
+        if guest.task_state in _MOVING and verdict.method == m.WAIT:
+            self._adopt_request(move, guest, newest)
             return
         move = self.put(move, code=verdict.code, reason=verdict.reason, remedy=verdict.remedy)
         self._follow(move, guest, verdict, newest)
@@ -231,6 +238,8 @@ class _Tick:
 
     def verdict(self, guest: m.Guest, move: m.Move, newest: m.Migration | None) -> m.Verdict:
         """The rules on what is seen now; what the plan said of destinations still holds."""
+        if newest is not None and newest.in_flight and newest.id <= move.known_migration:
+            newest = None
         context = Context(self.options, move.source, newest=newest, since=self.ledger.since)
         verdict = judge(guest, context)
         entry = self.entries.get(guest.id)
@@ -299,6 +308,19 @@ class _Tick:
                 escalation="",
             )
 
+    def _under_way(self, move: m.Move) -> m.Migration | None:
+        """The guest's migration away from here that runs now; dead records do not count."""
+        newest = self.newest.get(move.guest_id)
+        if newest is None or not newest.in_flight or newest.source != move.source:
+            return None
+        return newest if newest.id > move.known_migration else None
+
+    def _adopt_request(self, move: m.Move, guest: m.Guest, newest: m.Migration | None) -> None:
+        """Somebody (an interrupted run) asked for a migration that has no record yet."""
+        method = m.LIVE if guest.task_state == "migrating" else m.COLD
+        known = newest.id if newest else 0
+        self.enter(move, m.REQUESTED, method=method, adopted=True, known_migration=known)
+
     def adopt(self, move: m.Move, guest: m.Guest, migration: m.Migration) -> None:
         """A migration that somebody (an interrupted run, an operator) already started."""
         move = self.enter(
@@ -321,7 +343,6 @@ class _Tick:
             status=migration.status,
             method=move.method,
         )
-        self.migrating(move)
 
     # --- requested --------------------------------------------------------------------------
 
@@ -334,8 +355,10 @@ class _Tick:
             self.migrating(self.enter(move, m.MIGRATING, adopted=others, **_tracked(newest)))
         elif refused:
             self._refused(move, refusal)
-        elif self.on_source(move) is None:
+        elif (guest := self.on_source(move)) is None:
             self.verify(move)
+        elif move.adopted and guest.task_state not in _MOVING:
+            self.enter(move, m.WAITING)
         elif self.waited(move) > self.options.record_timeout:
             self.fail(move, "no_record", "Nova took the request, but no migration appeared")
 
@@ -395,10 +418,25 @@ class _Tick:
             if migration.is_live:
                 self.do("progress", move, migration_id=migration.id)
             spent, limit = self.now - move.running_since, self._budget(move)
-        if move.escalation:
+        if self._is_dead(move, migration):
+            self._bury(move, migration)
+        elif move.escalation:
             self._escalate(move, migration)
         elif spent > limit:
             self._first_rung(move, migration, spent, limit)
+
+    def _is_dead(self, move: m.Move, migration: m.Migration) -> bool:
+        """A restarted nova-compute forgets what it had not begun: the record stays as it was."""
+        guest = self.on_source(move)
+        return migration.is_live and guest is not None and not guest.task_state
+
+    def _bury(self, move: m.Move, migration: m.Migration) -> None:
+        if move.escalation != "dead":
+            self.put(move, escalation="dead", since=self.now)
+        elif self.waited(move) > DEAD_GRACE:
+            self.put(move, known_migration=migration.id, migration_status="")
+            reason = f"nothing works on it any more, its record says {migration.status}"
+            self.fail(self.moves[move.guest_id], "migration_failed", reason)
 
     def _budget(self, move: m.Move) -> float:
         entry = self.entries.get(move.guest_id)
@@ -594,22 +632,23 @@ class _Tick:
 
     def recovering(self, move: m.Move) -> None:
         """After a failure: learn why, wait for Nova to settle, repair the state, try again."""
-        guest, newest = self.on_source(move), self.newest.get(move.guest_id)
-        if newest is not None and newest.in_flight and newest.source == move.source:
-            others = _others(move, newest)
-            self.migrating(self.enter(move, m.MIGRATING, adopted=others, **_tracked(newest)))
+        guest, under_way = self.on_source(move), self._under_way(move)
+        if under_way is not None:
+            others = _others(move, under_way)
+            self.migrating(self.enter(move, m.MIGRATING, adopted=others, **_tracked(under_way)))
             return
         if guest is None:
             self.verify(move)
             return
         in_error = guest.vm_state == "error"
         heard = move.guest_id in self.seen.causes
-        self.do("explain", move, migration_uuid=move.migration_uuid)
         if in_error:
-            self.do("ask_alive", move)
             heard = heard and self.seen.alive.get(move.guest_id) is not None
         late = not self._may_settle(move)
         if not late and (not heard or self.waited(move) < FAILURE_GRACE or guest.task_state):
+            self.do("explain", move, migration_uuid=move.migration_uuid)
+            if in_error:
+                self.do("ask_alive", move)
             return
         cause = self.seen.causes.get(move.guest_id) or move.reason
         move = self.put(move, reason=cause or "Nova does not say why")
@@ -685,9 +724,7 @@ class _Tick:
 
     def left(self, move: m.Move) -> None:
         """A migration that ends after its timeout counts after all, once it is verified."""
-        newest, current = self.newest.get(move.guest_id), self.by_id.get(move.migration_id)
-        if newest is not None and newest.in_flight and newest.source == move.source:
-            current = newest
+        current = self._under_way(move) or self.by_id.get(move.migration_id)
         was_in_flight = seen_in_flight(move)
         if current is not None:
             move = self.put(move, adopted=_others(move, current), **_tracked(current))
@@ -755,7 +792,7 @@ class _Tick:
         busy = m.HOLDING | {m.VERIFYING, m.RECOVERING}
         active = any(move.phase in busy for move in self.moves.values())
         pending = (self.settling or self._place_may_come_free()) and not self.ledger.stopped
-        if active or pending or self._may_still_arrive():
+        if active or pending or self.returned or self._may_still_arrive():
             return False
         for move in list(self.moves.values()):
             if move.phase == m.WAITING:
@@ -835,6 +872,8 @@ _GHOST = m.Verdict(
     "look for the guest with virsh list on both hosts before anything else; if it runs on the"
     " destination, Nova's record must be repaired first: never start or evacuate it",
 )
+#: Task states of a guest that a migration works on, or is about to.
+_MOVING = frozenset({"migrating", "resize_prep", "resize_migrating", "resize_migrated"})
 _KINDS = {m.LIVE: "live-migration", m.COLD: "migration"}
 
 _HANDLERS: Mapping[str, object] = {

@@ -51,16 +51,21 @@ def window(ledger: Ledger, options: Options) -> int:
     return min(asked, ledger.source_cap) if ledger.source_cap else asked
 
 
-def holds_place(move: Move) -> bool:
-    """Does this guest take one of the ``max_parallel`` places?
+def is_under_way(move: Move) -> bool:
+    """Does a migration of this guest run, or may one begin that Nova was asked for?
 
-    Also when it was given up but its migration still runs, or may yet begin (its request was
-    taken, left no record, and Nova is still busy with it).
+    Also when the guest was given up: its group's other members must still not move.
     """
     if move.phase == RECOVERING:
         return move.code == "no_record"
     given_up = move.phase == LEFT and (seen_in_flight(move) or move.code == "busy")
     return move.phase in HOLDING or given_up
+
+
+def holds_place(move: Move) -> bool:
+    """Does it take one of the ``max_parallel`` places? Not if it was given up before it ran."""
+    ran = move.phase != LEFT or (seen_in_flight(move) and move.migration_status != "accepted")
+    return is_under_way(move) and ran
 
 
 def seen_in_flight(move: Move) -> bool:
@@ -78,7 +83,7 @@ def choose(
     """
     holding = [m for m in ledger.moves.values() if holds_place(m)]
     free = window(ledger, options) - len(holding)
-    groups = {m.group_id for m in holding if m.group_id}
+    groups = {m.group_id for m in ledger.moves.values() if m.group_id and is_under_way(m)}
     bound_for = Counter(m.destination for m in holding)
     started: list[tuple[Move, str]] = []
     for move, entry in candidates:
