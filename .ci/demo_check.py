@@ -11,7 +11,9 @@ import openstack
 
 def leftovers(cloud: openstack.connection.Connection, host: str) -> dict[str, list[str]]:
     """What is left on the host: ids of servers, and consumers of allocations in Placement."""
-    servers = [server.id for server in cloud.compute.servers(all_projects=True, host=host)]
+    answer = cloud.compute.get(f"/servers/detail?all_tenants=1&host={host}")
+    answer.raise_for_status()
+    servers = [server["id"] for server in answer.json()["servers"]]
     providers = [
         node.id
         for node in cloud.compute.hypervisors(details=True)

@@ -42,7 +42,8 @@ class Reporter:
         """The lines that are due after a step at ``now`` (epoch seconds)."""
         if self.progress == "none":
             return []
-        lines = [event["line"] for event in step.get("events", ())]
+        # The end is told by `lines`, with what came of it.
+        lines = [event["line"] for event in step.get("events", ()) if event["kind"] != "done"]
         if step.get("progress") and not step.get("done") and now - self.last_beat >= self.interval:
             self.last_beat = now
             lines.append(step["progress"])

@@ -295,7 +295,9 @@ def _sentence(result: Mapping[str, Any], left: Sequence[str]) -> str:
     if result["outcome"] == "unfinished":
         return f"not finished yet: {did}"
     if result["outcome"] == "nothing_to_do":
-        return f"nothing to do: no guest to move{stays}"
+        return (
+            f"nothing to do: the host is closed to new guests, and no guest is left to move{stays}"
+        )
     if result["outcome"] == "drained":
         return f"drained and verified: {did}; nothing is left{stays}"
     parts = [f"{count(len(left), 'guest')} not moved ({_names(left)})"] if left else []

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Roles offer what their modules offer: same options, types, choices, defaults; all passed on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.lowtide.compute.plugins.module_utils._module import AUTH_SPEC
+from ansible_collections.lowtide.compute.plugins.modules import nova_compute_service, nova_drain
+
+ROLES = Path(__file__).parents[2] / "roles"
+PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
+
+#: Options of a module that its role does not offer, and the role's own.
+PRIVATE = {
+    "host_drain": {"wait", "state", "step_seconds"},
+    "host_return": {"state", "forced_down", "reason", "run_id"},
+}
+OWN = {"host_drain": {"api_host", "plan_only", "report_dir"}, "host_return": {"api_host"}}
+MODULES = {
+    "host_drain": ("lowtide.compute.nova_drain", {**AUTH_SPEC, **nova_drain.SPEC}),
+    "host_return": (
+        "lowtide.compute.nova_compute_service",
+        {**AUTH_SPEC, **nova_compute_service.SPEC},
+    ),
+}
+#: What a role gives where the module has no default; it is then not passed on.
+EMPTY = ("", {}, None)
+
+
+def load(role, path):
+    return yaml.safe_load((ROLES / role / path).read_text())
+
+
+def specification(role):
+    return load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+
+
+def named(role, option):
+    return f"{role}_{option}"
+
+
+roles = pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+
+
+@roles
+def test_defaults_and_specification_agree(role):
+    spec = {name: option.get("default") for name, option in specification(role).items()}
+    assert load(role, "defaults/main.yml") == spec
+
+
+@roles
+def test_every_option_of_the_module_is_offered(role):
+    _, options = MODULES[role]
+    expected = (set(options) - PRIVATE[role]) | OWN[role]
+    assert set(specification(role)) == {named(role, option) for option in expected}
+
+
+@roles
+def test_types_choices_and_defaults_are_the_modules(role):
+    _, options = MODULES[role]
+    spec = specification(role)
+    for option, wanted in options.items():
+        offered = spec.get(named(role, option))
+        if offered is None or option == "host":
+            continue
+        default = offered.get("default")
+        if "default" in wanted:
+            assert default == wanted["default"], option
+        else:
+            assert default in EMPTY or "default('')" in default, option
+        types = {offered["type"], "str" if offered["type"] == "path" else offered["type"]}
+        assert wanted["type"] in types, option
+        choices = set(offered.get("choices", ())) - {""}
+        assert choices == set(wanted.get("choices", ())), option
+        assert bool(offered.get("no_log")) >= bool(wanted.get("no_log")), option
+    assert spec[named(role, "auth")]["no_log"] is True
+
+
+def passed_by(role):
+    """What the role's tasks give to the module."""
+    module, _ = MODULES[role]
+    task = load(role, "tasks/main.yml")[0]
+    return task["module_defaults"][module] if "module_defaults" in task else task[module]
+
+
+@roles
+def test_every_option_is_passed_on(role):
+    _, options = MODULES[role]
+    passed = passed_by(role)
+    for option in set(options) - PRIVATE[role] - {"host"}:
+        assert named(role, option) in passed[option], option
+    assert set(passed) <= set(options)
+
+
+@roles
+def test_what_is_empty_is_omitted(role):
+    _, options = MODULES[role]
+    passed = passed_by(role)
+    for option, default in load(role, "defaults/main.yml").items():
+        name = option.removeprefix(f"{role}_")
+        if name in options and name != "host" and "default" not in options[name]:
+            assert default in EMPTY or "default('')" in default
+            assert "omit" in passed[name], option
+
+
+@roles
+def test_the_readme_speaks_of_rollback_and_idempotence(role):
+    text = (ROLES / role / "README.md").read_text()
+    assert "\n## Idempotence\n" in text
+    assert "\n## Rollback\n" in text
+
+
+@pytest.mark.parametrize("playbook", sorted(PLAYBOOKS.glob("*.yml")), ids=lambda path: path.stem)
+def test_playbooks_take_one_host_at_a_time_and_stop_at_the_first_failure(playbook):
+    find, work = yaml.safe_load(playbook.read_text())
+    assert find["hosts"].startswith("{{ 'localhost' if ansible_limit is not defined")
+    assert work["hosts"] == "lowtide_target"
+    assert work["serial"] == 1
+    assert find["any_errors_fatal"] is True
+    changes = not work["roles"][0].get("vars", {}).get("host_drain_plan_only")
+    assert work.get("any_errors_fatal", False) is changes
+
+
+@roles
+def test_api_tasks_run_where_the_api_is_and_without_becoming_root(role):
+    module, _ = MODULES[role]
+    found = 0
+    for path in (ROLES / role / "tasks").glob("*.yml"):
+        for task in yaml.safe_load(path.read_text()):
+            if module in task:
+                found += 1
+                assert task["delegate_to"] == f"{{{{ {role}_api_host }}}}"
+                assert task["become"] is False
+    assert found
