@@ -57,10 +57,10 @@ def test_refused_keeps_the_status():
     assert (error.status, error.details) == (409, {"status": 409, "guest": "g1"})
 
 
-def test_a_refusal_without_status_is_a_mistake():
-    unfinished = {"guest": "g1"}
+@pytest.mark.parametrize("kind", [Refused])
+def test_a_refusal_without_status_is_a_mistake(kind):
     with pytest.raises(TypeError):
-        raise Refused("No", **unfinished)
+        kind("No")
 
 
 def test_each_kind_has_a_code_of_its_own():

@@ -511,6 +511,8 @@ def test_error_after_each_kind_of_failure_is_recovered(status):
 def test_cold_migration_is_only_ours_if_the_run_knows_when_it_began():
     assert judge(AWAY, context(newest=OURS, since="")).code == "resize_source_here"
     assert judge(AWAY, context()).code == "resize_source_here"
+    at_once = replace(OURS, created_at=RUN_BEGAN)
+    assert judge(AWAY, context(newest=at_once)).code == "cold_unconfirmed"
 
 
 @pytest.mark.parametrize(
