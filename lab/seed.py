@@ -21,29 +21,28 @@ from pathlib import Path
 from typing import Any
 
 import openstack
+from keystoneauth1.exceptions import ClientException
 from openstack import exceptions
 
-from lab import seed_plan
-from lab.backend import LabError
-from lab.scenario import Guest, Host, Nic, Scenario, Volume
+from lab import seed_catalog, seed_plan
+from lab.scenario import Guest, Host, Nic, Scenario
+from lab.seed_catalog import Catalog, SeedError
 from lab.seed_plan import ALTER, CREATE, DONE, LOCK, WAIT, Unreachable, View
 
 COMPUTE_MICROVERSION = "2.100"
 # The first that says whether a server is locked.
 LIST_MICROVERSION = "2.9"
 PAGE = 1000
-SRIOV_PHYSICAL_NETWORK = "physnet1"
 WORKERS = 4
 # Two attempts per action: the first may meet a guest that Nova has just started to work on.
 ATTEMPTS = 2
 STALL_SECONDS = 120.0
+CALL_SECONDS = 300.0
+# keystoneauth's own are no SDK exceptions: a connection refused, a token that expired.
+FAILURES = (exceptions.SDKException, ClientException)
 SHORTEST_PAUSE = 0.5
 Say = Callable[[str], None]
 Row = dict[str, Any]
-
-
-class SeedError(LabError):
-    """The population is not what the scenario asks for; the text names what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +71,35 @@ def seed(
     Raises SeedError naming each guest that did not reach its state, and why.
     """
     started = time.monotonic()
-    connection = _connect(clouds_file, cloud)
-    control = Control(control_url)
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="seed") as pool:
-        catalog = _build_catalog(connection, scenario, pool)
-        population = _Population(connection, control, scenario, catalog, pool)
-        population.run()
-    _arm_hosts(connection, control, scenario.hosts)
+    try:
+        created = _seed(scenario, _connect(clouds_file, cloud), Control(control_url))
+    except FAILURES as error:
+        raise SeedError(f"seeding {scenario.name}: {error}") from error
     summary = Summary(
         scenario=scenario.name,
         states=dict(collections.Counter(guest.state for guest in scenario.guests)),
-        created=population.created,
+        created=created,
         seconds=time.monotonic() - started,
     )
     say(str(summary))
     return summary
+
+
+def _seed(scenario: Scenario, connection: Any, control: Control) -> int:
+    """Do it all, and return how many guests were created."""
+    services = {s.host: s for s in connection.compute.services(binary="nova-compute")}
+    missing = [host.name for host in scenario.hosts if host.name not in services]
+    if missing:
+        raise SeedError(
+            f"the running cloud has no {', '.join(missing)}; "
+            "start it with this scenario (`lab up --scenario FILE --restart`)"
+        )
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="seed") as pool:
+        catalog = seed_catalog.build(connection, scenario, pool)
+        population = _Population(connection, control, scenario, catalog, pool)
+        population.run()
+    _arm_hosts(connection, control, scenario.hosts, services)
+    return population.created
 
 
 def _connect(clouds_file: Path, cloud: str) -> Any:
@@ -94,7 +107,7 @@ def _connect(clouds_file: Path, cloud: str) -> Any:
     config = openstack.config.OpenStackConfig(
         config_files=[str(clouds_file)], app_name="lab-seed", app_version="1"
     )
-    region = config.get_one(cloud=cloud)
+    region = config.get_one(cloud=cloud, api_timeout=CALL_SECONDS)
     region.config["compute_default_microversion"] = COMPUTE_MICROVERSION
     return openstack.connection.Connection(config=region)
 
@@ -130,148 +143,15 @@ class Control:
             raise SeedError(f"control API: {method} {self._url}{path}: {error}") from error
 
 
-# --- what guests are made of ---------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Catalog:
-    """Identifiers of what guests are made of, by name."""
-
-    flavors: dict[str, str]
-    images: dict[str, str]
-    networks: dict[str, str]
-    volumes: dict[str, str]
-    groups: dict[str, str]
-
-
-def _build_catalog(connection: Any, scenario: Scenario, pool: ThreadPoolExecutor) -> _Catalog:
-    """Create whatever is missing, the independent kinds side by side."""
-    _ensure_aggregates(connection, scenario.hosts)
-    images = pool.submit(_ensure_images, connection, scenario)
-    flavors = pool.submit(_ensure_flavors, connection, scenario)
-    networks = pool.submit(_ensure_networks, connection, scenario)
-    groups = pool.submit(_ensure_groups, connection, scenario)
-    volumes = _ensure_volumes(connection, scenario.volumes, images.result(), pool)
-    return _Catalog(flavors.result(), images.result(), networks.result(), volumes, groups.result())
-
-
-def _ensure_aggregates(connection: Any, hosts: Iterable[Host]) -> None:
-    known = {aggregate.name: aggregate for aggregate in connection.compute.aggregates()}
-    for host in hosts:
-        name = host.aggregate or host.availability_zone
-        if name is None:
-            continue
-        if name not in known:
-            attributes = {"name": name}
-            if host.availability_zone is not None:
-                attributes["availability_zone"] = host.availability_zone
-            known[name] = connection.compute.create_aggregate(**attributes)
-        if host.name not in (known[name].hosts or []):
-            known[name] = connection.compute.add_host_to_aggregate(known[name].id, host.name)
-
-
-def _ensure_images(connection: Any, scenario: Scenario) -> dict[str, str]:
-    known = {image.name: image.id for image in connection.image.images()}
-    for image in scenario.images:
-        if image.name not in known:
-            made = connection.image.create_image(
-                name=image.name,
-                disk_format="raw",
-                container_format="bare",
-                visibility="public",
-                data=bytes(image.size_mib * 1024 * 1024),
-                **image.properties,
-            )
-            known[image.name] = made.id
-    return known
-
-
-def _ensure_flavors(connection: Any, scenario: Scenario) -> dict[str, str]:
-    known = {flavor.name: flavor.id for flavor in connection.compute.flavors()}
-    for flavor in scenario.flavors:
-        if flavor.name not in known:
-            made = connection.compute.create_flavor(
-                name=flavor.name, vcpus=flavor.vcpus, ram=flavor.ram_mib, disk=flavor.disk_gib
-            )
-            if flavor.extra_specs:
-                connection.compute.create_flavor_extra_specs(made, dict(flavor.extra_specs))
-            known[flavor.name] = made.id
-    return known
-
-
-def _ensure_networks(connection: Any, scenario: Scenario) -> dict[str, str]:
-    known = {network.name: network.id for network in connection.network.networks()}
-    for network in scenario.networks:
-        if network.name in known:
-            continue
-        provider = {}
-        if network.sriov:
-            provider["provider_network_type"] = "vlan"
-            provider["provider_physical_network"] = SRIOV_PHYSICAL_NETWORK
-        made = connection.network.create_network(name=network.name, **provider)
-        connection.network.create_subnet(
-            network_id=made.id, name=network.name, ip_version=4, cidr=network.cidr,
-            enable_dhcp=False,
-        )  # fmt: skip
-        known[network.name] = made.id
-    return known
-
-
-def _ensure_groups(connection: Any, scenario: Scenario) -> dict[str, str]:
-    known = {group.name: group.id for group in connection.compute.server_groups()}
-    for group in scenario.server_groups:
-        if group.name not in known:
-            attributes: dict[str, Any] = {"name": group.name, "policy": group.policy}
-            if group.rules:
-                attributes["rules"] = {key: int(value) for key, value in group.rules.items()}
-            known[group.name] = connection.compute.create_server_group(**attributes).id
-    return known
-
-
-def _ensure_volumes(
-    connection: Any, volumes: Iterable[Volume], images: dict[str, str], pool: ThreadPoolExecutor
-) -> dict[str, str]:
-    wanted = {volume.name: volume for volume in volumes}
-    if not wanted:
-        return {}
-    known = {volume.name: volume.id for volume in connection.block_storage.volumes()}
-    missing = [volume for name, volume in wanted.items() if name not in known]
-
-    def create(volume: Volume) -> None:
-        image = {"image_id": images[volume.image]} if volume.image else {}
-        connection.block_storage.create_volume(name=volume.name, size=volume.size_gib, **image)
-
-    list(pool.map(create, missing))
-    return _await_volumes(connection, wanted)
-
-
-def _await_volumes(connection: Any, wanted: Iterable[str]) -> dict[str, str]:
-    deadline = time.monotonic() + STALL_SECONDS
-    while True:
-        found = {v.name: v for v in connection.block_storage.volumes() if v.name in wanted}
-        unready = {
-            name: found[name].status if name in found else "missing"
-            for name in wanted
-            if name not in found or found[name].status not in ("available", "in-use")
-        }
-        if not unready:
-            return {name: volume.id for name, volume in found.items()}
-        if time.monotonic() > deadline or "error" in unready.values():
-            listed = ", ".join(f"{name} ({status})" for name, status in unready.items())
-            raise SeedError(f"volumes not available: {listed}; see `lab log cinder`")
-        time.sleep(0.5)
-
-
-def _arm_hosts(connection: Any, control: Control, hosts: Iterable[Host]) -> None:
+def _arm_hosts(
+    connection: Any, control: Control, hosts: Iterable[Host], services: dict[str, Any]
+) -> None:
     """Disable services and set crashes to come; last, since the population needs its hosts."""
-    if any(not host.enabled for host in hosts):
-        services = {s.host: s for s in connection.compute.services(binary="nova-compute")}
-        for host in hosts:
-            if not host.enabled and services[host.name].status == "enabled":
-                connection.compute.disable_service(
-                    services[host.name], disabled_reason="disabled by the scenario"
-                )
     for host in hosts:
+        if not host.enabled and services[host.name].status == "enabled":
+            connection.compute.disable_service(
+                services[host.name], disabled_reason="disabled by the scenario"
+            )
         if host.crash is not None:
             control.post(f"/hosts/{host.name}/crash", {"when": host.crash})
 
@@ -309,7 +189,7 @@ class _Population:
         connection: Any,
         control: Control,
         scenario: Scenario,
-        catalog: _Catalog,
+        catalog: Catalog,
         pool: ThreadPoolExecutor,
     ) -> None:
         self._connection, self._compute = connection, connection.compute
@@ -391,8 +271,9 @@ class _Population:
         """Return why an action makes its guest hopeless, or None."""
         error, tries = job.exception(), one.attempts[one.step]
         if error is None:
+            self.created += one.step == CREATE
             return f"{one.step} done {tries} times without effect" if tries > ATTEMPTS else None
-        if not isinstance(error, exceptions.SDKException | SeedError):
+        if not isinstance(error, (*FAILURES, SeedError)):
             raise error
         again = isinstance(error, exceptions.ConflictException) and tries < ATTEMPTS
         return None if again else f"{one.step}: {error}"
@@ -450,7 +331,6 @@ class _Population:
         if guest.group:
             body["scheduler_hints"] = {"group": self._catalog.groups[guest.group]}
         server = self._compute.create_server(**_given(body))
-        self.created += 1
         self._register(guest, server.id)
 
     def _register(self, guest: Guest, server: str) -> None:

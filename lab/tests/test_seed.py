@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -12,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from openstack import exceptions
 
-from lab import scenario, seed, seed_plan
+from lab import scenario, seed, seed_catalog, seed_plan
 from lab.scenario import Alteration, Guest
 from lab.seed_plan import ALTER, CREATE, DONE, LOCK, WAIT, Unreachable, View
 
@@ -212,7 +214,7 @@ def _instant(monkeypatch):
 def populate(scene, nova, control):
     names = [*scene.flavors, *scene.images, *scene.networks, *scene.volumes, *scene.server_groups]
     every = {item.name: item.name for item in names}
-    catalog = seed._Catalog(every, every, every, every, every)
+    catalog = seed_catalog.Catalog(every, every, every, every, every)
     network = SimpleNamespace(
         ports=lambda name: iter(()), create_port=lambda **body: SimpleNamespace(id="port")
     )
@@ -320,3 +322,30 @@ def test_no_progress_ends_with_what_the_guest_waits_for(monkeypatch):
     nova.get = stuck
     with pytest.raises(seed.SeedError, match=r"one: no progress for .*pausing"):
         populate(one_guest(state="paused"), nova, ModelControl(nova))
+
+
+def test_a_cloud_of_another_scenario_is_refused_before_anything_is_made(states):
+    services = [SimpleNamespace(host="cmp-1")]
+    connection = SimpleNamespace(compute=SimpleNamespace(services=lambda binary: services))
+    with pytest.raises(seed.SeedError, match=r"no cmp-2, cmp-3, cmp-4; start it with"):
+        seed._seed(states, connection, control=None)
+
+
+def test_a_cloud_that_does_not_answer_is_an_error_of_one_line(states, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        auth = {"auth_url": f"{url}/v3", "username": "a", "password": "b", "project_name": "c"}
+        clouds = {"clouds": {"lab": {"auth": auth, "region_name": "RegionOne"}}}
+        (tmp_path / "clouds.yaml").write_text(json.dumps(clouds))
+        with pytest.raises(seed.SeedError, match="seeding states: ") as caught:
+            seed.seed(states, tmp_path / "clouds.yaml", url)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_control_api_that_does_not_answer_is_an_error():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        control = seed.Control(f"http://127.0.0.1:{probe.getsockname()[1]}")
+        with pytest.raises(seed.SeedError, match=r"control API: PUT .*/guests/x: .*refused"):
+            control.put("/guests/x", {})
