@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Start the drain of a host and kill it with SIGKILL at a random moment, several times.
 
+The moments count from the task that moves the guests: before it there is nothing to interrupt.
+
 Usage: interrupt.py HOST. DRAIN_SEED repeats the moments of an earlier run, which it prints.
 """
 
@@ -18,7 +20,8 @@ import time
 import openstack
 
 ROUNDS = 4
-EARLIEST, LATEST = 2.0, 14.0
+EARLIEST, LATEST = 1.0, 12.0
+UNDER_WAY = "TASK [lowtide.compute.host_drain : Drain |"
 DRAIN = pathlib.Path(__file__).parent.parent / "host_drain" / "converge.yml"
 INVENTORY = pathlib.Path(__file__).parent.parent / "inventory.yml"
 
@@ -33,17 +36,22 @@ def interrupt(after: float, everything: bool) -> str:
     """One drain, killed after so many seconds: ansible-playbook alone, or all its children too."""
     drain = subprocess.Popen(
         ["ansible-playbook", "-i", str(INVENTORY), str(DRAIN)],
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
-    try:
-        drain.wait(after)
-    except subprocess.TimeoutExpired:
-        victims = [*(descendants(drain.pid) if everything else ()), drain.pid]
-        for pid in victims:
-            kill(pid)
-        drain.wait()
-        return f"killed {len(victims)} process(es) after {after:.1f} s"
+    with drain, drain.stdout:
+        for line in drain.stdout:
+            if line.startswith(UNDER_WAY):
+                break
+        # What it says from here on is little, and fits into the pipe.
+        try:
+            drain.wait(after)
+        except subprocess.TimeoutExpired:
+            victims = [*(descendants(drain.pid) if everything else ()), drain.pid]
+            for pid in victims:
+                kill(pid)
+            return f"killed {len(victims)} process(es) after {after:.1f} s"
     return f"ended by itself with {drain.returncode} before {after:.1f} s"
 
 
@@ -78,7 +86,8 @@ def main() -> int:
         if not guests_on(host):
             print(f"{host} is empty")
             break
-        print(interrupt(dice.uniform(EARLIEST, LATEST), everything=bool(round_number % 2)))
+        told = interrupt(dice.uniform(EARLIEST, LATEST), everything=bool(round_number % 2))
+        print(f"{told}; {guests_on(host)} guests are still on {host}")
     return 0
 
 
