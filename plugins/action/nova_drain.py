@@ -22,7 +22,8 @@ MODULE = "lowtide.compute.nova_drain"
 #: What the module says to this plugin and to nobody else.
 PRIVATE = ("state", "invocation", "progress", "detail", "lines")
 #: How often in a row, and how many seconds apart, a host that cannot be reached is tried again.
-RETRIES, RETRY_DELAY = 10, 15.0
+RETRIES = 10
+RETRY_DELAY = 15.0
 
 display = Display()
 
