@@ -194,13 +194,13 @@ class SimulatedCloud:
         state = (vm.vm_state, vm.power_state)
         ours = any(record.ours for record in self.world.of(vm))
         settled = () if ours else (("active", "running"), ("stopped", "shutdown"))
-        held = {r.uuid for r in self.world.of(vm)} & self.world.allocations.keys()
+        newest = max((record.id for record in self.world.of(vm)), default=0)
         return (
             vm.really_on == vm.host not in ("", SOURCE)
             and state in (vm.before, *settled)
             and vm.bindings == {vm.host: "active"}
             and self.world.allocations.get(vm.id) == {vm.host}
-            and not held
+            and f"migration-{newest}" not in self.world.allocations
             and all(count == 1 for count in vm.attachments.values())
         )
 

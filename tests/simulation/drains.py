@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
 from tests.simulation.cloud import Faults
-from tests.simulation.world import BENIGN, COURSES, Settings, Vm, World
+from tests.simulation.world import BENIGN, COURSES, OTHERS, Settings, Vm, World
 
 VTPM = {"hw:tpm_version": "2.0", "hw:tpm_model": "tpm-crb"}
 #: What a guest is when the drain begins. The first is the ordinary one.
@@ -194,6 +194,12 @@ drains = st.builds(
     seed=st.integers(0, 2**32),
 )
 
+
+def _has_room(guests: list[Inhabitant]) -> bool:
+    """There is another host for every member of the anti-affinity group."""
+    return sum(each.group == "blue" for each in guests) <= len(OTHERS)
+
+
 #: Guests that every drain must move: whatever fails does so less often than it may.
 sturdy = st.builds(
     Inhabitant,
@@ -207,7 +213,7 @@ sturdy = st.builds(
 #: Drains in which nobody interferes and no call fails: they must empty the host.
 benign_drains = st.builds(
     Drain,
-    guests=st.lists(sturdy, min_size=1, max_size=7).map(tuple),
+    guests=st.lists(sturdy, min_size=1, max_size=7).filter(_has_room).map(tuple),
     options=st.builds(
         m.Options,
         max_parallel=st.integers(1, 4),

@@ -293,7 +293,12 @@ class World:
             return
         record.status, record.began = "running", self._time
         length = record.vm.copy_seconds
-        if record.course in ("fails", "fails_and_dies"):
+        if record.vm.really_on != record.source:
+            # There is no such domain: Nova's record of where it is was wrong.
+            record.vm.task_state = ""
+            self._end(record, "error")
+            self._say_error(record)
+        elif record.course in ("fails", "fails_and_dies"):
             self.at(length * self._random.random(), lambda: self._fail(record, "failed"))
         elif record.course not in ("never_converges", "stuck_migrating"):
             self.at(length, lambda: self._switch_over(record))

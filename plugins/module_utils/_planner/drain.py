@@ -415,8 +415,6 @@ class _Tick:
             if not move.running_since:
                 move = self.put(move, running_since=self.now)
             move = self._note_progress(move)
-            if migration.is_live:
-                self.do("progress", move, migration_id=migration.id)
             spent, limit = self.now - move.running_since, self._budget(move)
         if self._is_dead(move, migration):
             self._bury(move, migration)
@@ -424,6 +422,8 @@ class _Tick:
             self._escalate(move, migration)
         elif spent > limit:
             self._first_rung(move, migration, spent, limit)
+        elif migration.is_live and move.running_since:
+            self.do("progress", move, migration_id=migration.id)
 
     def _is_dead(self, move: m.Move, migration: m.Migration) -> bool:
         """A restarted nova-compute forgets what it had not begun: the record stays as it was."""
@@ -560,7 +560,8 @@ class _Tick:
         """Ask every witness; the answers come with the next observation."""
         if move.phase != m.VERIFYING:
             move = self.enter(move, m.VERIFYING, ended_at=self.now)
-        self.do("verify", move, migration_uuid=move.migration_uuid)
+        newest = self.newest.get(move.guest_id)
+        self.do("verify", move, migration_uuid=newest.uuid if newest else move.migration_uuid)
 
     def verifying(self, move: m.Move) -> None:
         evidence = self.seen.evidence.get(move.guest_id)
