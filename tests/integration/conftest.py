@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,18 @@ class Lab:
     @property
     def clouds_file(self) -> Path:
         return self.state / "clouds.yaml"
+
+    def behave(self, guest_id: str, **behaviour: Any) -> None:
+        """Change how a guest behaves, through the lab's control API."""
+        status = json.loads(self.command("status", "--json"))
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{status['port_base'] + 999}/guests/{guest_id}",
+            method="PUT",
+            data=json.dumps(behaviour).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status < 300
 
     def requests(self, since: float) -> list[dict[str, Any]]:
         """The collection's API calls since then (epoch seconds), oldest first."""
@@ -180,16 +193,17 @@ def failing(run_module: Runner) -> Runner:
 
 
 @pytest.fixture
-def host_of(api: Any) -> Callable[[str], str]:
-    """``host_of(name)``: where Nova says that a guest is."""
+def server(api: Any) -> Callable[[str], Any]:
+    """``server(name)``: a guest as Nova shows it now."""
 
-    def find(name: str) -> str:
-        return server(api, name).compute_host
+    def find(name: str) -> Any:
+        servers = api.compute.servers(details=True, all_projects=True, name=f"^{name}$")
+        return next(found for found in servers if found.name == name)
 
     return find
 
 
-def server(api: Any, name: str) -> Any:
-    """The guest of this name, as Nova shows it."""
-    servers = api.compute.servers(details=True, all_projects=True, name=f"^{name}$")
-    return next(found for found in servers if found.name == name)
+@pytest.fixture
+def host_of(server: Callable[[str], Any]) -> Callable[[str], str]:
+    """``host_of(name)``: where Nova says that a guest is."""
+    return lambda name: server(name).compute_host

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
-from conftest import server
 
 QUICK = {"poll_interval": 1.0}
 
@@ -49,8 +49,8 @@ def test_a_guest_goes_to_the_host_asked_for_and_stays_there(module, host_of):
     assert again["guests"][0]["outcome"] == "already_there"
 
 
-def test_several_guests_by_name_and_id_wherever_nova_likes(module, api):
-    guests = [server(api, name) for name in ("walker", "runner")]
+def test_several_guests_by_name_and_id_wherever_nova_likes(module, server):
+    guests = [server(name) for name in ("walker", "runner")]
     before = {guest.name: guest.compute_host for guest in guests}
     outcome = module(
         "nova_live_migrate",
@@ -60,12 +60,12 @@ def test_several_guests_by_name_and_id_wherever_nova_likes(module, api):
     )
     assert outcome["summary"] == {"total": 2, "moved": 2}
     for guest in guests:
-        assert server(api, guest.name).compute_host != before[guest.name]
+        assert server(guest.name).compute_host != before[guest.name]
 
 
-def test_a_running_migration_is_adopted(module, api, lab):
-    guest = server(api, "slow")
-    slow_down(lab, guest.id)
+def test_a_running_migration_is_adopted(module, api, lab, server):
+    guest = server("slow")
+    lab.behave(guest.id, never_converges=True)
     answer = api.compute.post(
         f"/servers/{guest.id}/action",
         json={"os-migrateLive": {"host": None, "block_migration": "auto"}},
@@ -73,32 +73,36 @@ def test_a_running_migration_is_adopted(module, api, lab):
     )
     assert answer.status_code == 202, answer.text
     wait_for_migration(api, guest.id)
+    later = threading.Timer(5, lab.behave, [guest.id], {"never_converges": False})
+    later.start()
     outcome = module("nova_live_migrate", servers=["slow"], **QUICK)
+    later.join()
     kinds = [event["kind"] for event in outcome["events"]]
     assert "adopted" in kinds
     assert "started" not in kinds
     assert outcome.writes == []
-    assert server(api, "slow").compute_host == outcome["guests"][0]["to"] != guest.compute_host
+    assert server("slow").compute_host == outcome["guests"][0]["to"] != guest.compute_host
 
 
-def test_without_wait_it_only_asks(module, api, lab):
-    guest = server(api, "slow")
-    slow_down(lab, guest.id)
+def test_without_wait_it_only_asks(module, api, lab, server):
+    guest = server("slow")
+    lab.behave(guest.id, never_converges=True)
     outcome = module("nova_live_migrate", servers=["slow"], wait=False, **QUICK)
     assert outcome["changed"]
     assert outcome["guests"][0]["outcome"] == "running"
-    finished = module("nova_live_migrate", servers=["slow"], host=other_than(api, guest), **QUICK)
+    wait_for_migration(api, guest.id)
+    (target,) = {
+        m.dest_compute for m in api.compute.migrations(server_id=guest.id, status="running")
+    }
+    lab.behave(guest.id, never_converges=False)
+    finished = module("nova_live_migrate", servers=["slow"], host=target, **QUICK)
     assert finished["guests"][0]["outcome"] in ("moved", "already_there")
+    assert server("slow").compute_host == target
 
 
-def other_than(api, guest):
-    """Where the migration of a guest that is on its way goes."""
-    return next(iter(api.compute.migrations(server_id=guest.id))).dest_compute
-
-
-def test_a_budget_that_is_spent_aborts_and_leaves_the_guest_running(failing, api, lab):
-    guest = server(api, "slow")
-    slow_down(lab, guest.id, never_converges=True)
+def test_a_budget_that_is_spent_aborts_and_leaves_the_guest_running(failing, lab, server):
+    guest = server("slow")
+    lab.behave(guest.id, never_converges=True)
     outcome = failing(
         "nova_live_migrate", servers=["slow"], timeout_per_gib=1, max_attempts=1, **QUICK
     )
@@ -106,9 +110,9 @@ def test_a_budget_that_is_spent_aborts_and_leaves_the_guest_running(failing, api
     assert outcome["guests"][0]["outcome"] == "left"
     assert outcome["guests"][0]["code"] == "timeout"
     assert outcome["guests"][0]["remedy"]
-    after = server(api, "slow")
+    after = server("slow")
     assert (after.status, after.compute_host) == ("ACTIVE", guest.compute_host)
-    slow_down(lab, guest.id, never_converges=False)
+    lab.behave(guest.id, never_converges=False)
 
 
 def test_a_stopped_guest_is_refused(failing):
@@ -119,8 +123,8 @@ def test_a_stopped_guest_is_refused(failing):
     assert outcome.writes == []
 
 
-def test_a_name_of_several_guests_lists_their_ids(failing, api):
-    guests = [server(api, name) for name in ("walker", "runner")]
+def test_a_name_of_several_guests_lists_their_ids(failing, api, server):
+    guests = [server(name) for name in ("walker", "runner")]
     api.compute.update_server(guests[0], name="runner")
     try:
         outcome = failing("nova_live_migrate", servers=["runner"])
@@ -134,7 +138,7 @@ def test_a_name_of_several_guests_lists_their_ids(failing, api):
 # --- cold --------------------------------------------------------------------------------
 
 
-def test_a_stopped_guest_goes_cold_is_confirmed_and_stays_stopped(module, api, host_of):
+def test_a_stopped_guest_goes_cold_is_confirmed_and_stays_stopped(module, host_of, server):
     before = host_of("sleeper")
     plan = module("nova_cold_migrate", servers=["sleeper"], check=True, **QUICK)
     assert plan["changed"]
@@ -142,7 +146,7 @@ def test_a_stopped_guest_goes_cold_is_confirmed_and_stays_stopped(module, api, h
     assert host_of("sleeper") == before
 
     outcome = module("nova_cold_migrate", servers=["sleeper"], **QUICK)
-    after = server(api, "sleeper")
+    after = server("sleeper")
     assert outcome["guests"][0]["outcome"] == "moved"
     assert outcome["guests"][0]["method"] == "cold"
     assert after.status == "SHUTOFF"
@@ -153,44 +157,21 @@ def test_a_stopped_guest_goes_cold_is_confirmed_and_stays_stopped(module, api, h
     assert again.writes == []
 
 
-def test_a_running_guest_goes_cold_only_when_that_is_allowed(module, failing, api):
+def test_a_running_guest_goes_cold_only_when_that_is_allowed(module, failing, server):
     refused = failing("nova_cold_migrate", servers=["runner"], **QUICK)
     assert refused["code"] == "blocked"
     assert "allow_cold_migration" in refused["remedy"]
     assert refused.writes == []
 
-    before = server(api, "runner")
+    before = server("runner")
     outcome = module("nova_cold_migrate", servers=["runner"], allow_cold_migration=True, **QUICK)
-    after = server(api, "runner")
+    after = server("runner")
     assert outcome["guests"][0]["method"] == "cold"
     assert after.status == "ACTIVE"
     assert after.compute_host != before.compute_host
 
 
 # --- the lab -----------------------------------------------------------------------------
-
-
-def slow_down(lab, guest_id, never_converges=False):
-    """Make the copy of a guest take several seconds in the lab's accelerated time."""
-    import json
-    import urllib.request
-
-    status = json.loads(lab.command("status", "--json"))
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{status['port_base'] + 999}/guests/{guest_id}",
-        method="PUT",
-        data=json.dumps(
-            {
-                "dirty_rate_mib_s": 1000 if not never_converges else 100_000,
-                "working_set_mib": 3500,
-                "resident_mib": 4096,
-                "never_converges": never_converges,
-            }
-        ).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert answer.status in (200, 204)
 
 
 def wait_for_migration(api, guest_id, seconds=60):
