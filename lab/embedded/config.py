@@ -338,5 +338,3 @@ def clouds(settings: Settings) -> dict[str, Any]:
         "lab-system": cloud("admin", {"system_scope": "all"}),
         "lab-member": cloud("member", project("members")),
     }
-
-

@@ -247,9 +247,9 @@ class EmbeddedBackend:
 
     def seed(self, scenario: Path) -> None:
         """Create a scenario's population in the running cloud."""
+        self._need_running()
         from lab import seed
 
-        self._need_running()
         population = scenarios.load(scenario)
         try:
             seed.seed(population, self.settings.clouds_file, self.settings.control_url)
@@ -266,7 +266,7 @@ class EmbeddedBackend:
 
     def guest_fault(self, guest: str, behaviour: dict[str, Any]) -> None:
         """Change how a guest, by name or UUID, behaves from now on."""
-        self.control("PUT", f"/guests/{self._guest_uuid(guest)}", behaviour)
+        self.control("PUT", f"/guests/{guest}", behaviour)
 
     def api_fault(self, rule: dict[str, Any]) -> None:
         """Add a rule of api_faults.Rule; the services obey it from their next request on."""
@@ -280,17 +280,6 @@ class EmbeddedBackend:
         healthy = {"fail_at_percent": None, "fail_times": 0, "never_converges": False}
         for guest in self.control("GET", "/guests"):
             self.control("PUT", f"/guests/{guest}", healthy)
-
-    def _guest_uuid(self, guest: str) -> str:
-        matches = {
-            domain["uuid"]
-            for domain in self.control("GET", "/domains")
-            if guest in (domain["uuid"], domain["name"])
-        }
-        if len(matches) != 1:
-            found = "several guests have" if matches else "no guest has"
-            raise LabError(f"{guest}: {found} that name or UUID on the lab's hypervisors")
-        return matches.pop()
 
     def _need_running(self) -> None:
         if not any(process.running for process in self._processes()):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, The Lowtide authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line's refusals, and what the launcher does to files and processes, without a cloud."""
+"""The command line's refusals and the launcher's files and processes, without a cloud."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ def test_a_port_in_use_is_named(capsys, tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        status, error = run(
-            capsys, "up", "--state", tmp_path / "state", "--port-base", port - 778
-        )
+        status, error = run(capsys, "up", "--state", tmp_path / "state", "--port-base", port - 778)
     assert status == 1
     assert f"port {port} (placement) cannot be used" in error
     assert "choose another port base" in error
@@ -148,7 +146,10 @@ def test_a_process_that_got_the_pid_later_is_not_touched(sleeper):
 
 
 def test_a_process_that_ignores_the_request_is_killed():
-    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(60)"
+    program = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print('on', flush=True); time.sleep(60)"
+    )
     child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     child.stdout.readline()
     stubborn = Process("stubborn", child.pid, processes.start_time(child.pid))

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from nova import exception
+from nova import context as nova_context
+from nova import exception, objects
+from oslo_utils import uuidutils
 
 from lab.embedded import hypervisor
 from lab.embedded.services import alterations
@@ -67,11 +69,12 @@ class Control:
         return {"host": host}
 
     def _set_behaviour(self, guest: str, body: dict[str, Any]) -> dict[str, str]:
+        uuid = _server_uuid(guest)
         try:
-            hypervisor.set_behaviour(guest, body)
+            hypervisor.set_behaviour(uuid, body)
         except (KeyError, ValueError, TypeError) as error:
             raise Refused(http.HTTPStatus.BAD_REQUEST, f"guest {guest}: {error}") from error
-        return {"guest": guest}
+        return {"guest": uuid}
 
     def _alter(self, server: str, body: dict[str, Any]) -> dict[str, str]:
         try:
@@ -86,6 +89,20 @@ class Control:
         if host not in self._hosts:
             known = ", ".join(self._hosts)
             raise Refused(http.HTTPStatus.NOT_FOUND, f"no host {host!r}; the lab has {known}")
+
+
+def _server_uuid(guest: str) -> str:
+    """Return the UUID of a server given by UUID, known or not yet, or by its exact name."""
+    if uuidutils.is_uuid_like(guest):
+        return guest
+    context = nova_context.get_admin_context()
+    instances = objects.InstanceList.get_by_filters(
+        context, {"display_name": f"^{re.escape(guest)}$", "deleted": False}, expected_attrs=[]
+    )
+    if len(instances) != 1:
+        reason = f"{len(instances)} servers have" if instances else "no server has"
+        raise Refused(http.HTTPStatus.NOT_FOUND, f"guest {guest}: {reason} that name or UUID")
+    return instances[0].uuid
 
 
 def serve(port: int, hosts: tuple[str, ...]) -> None:

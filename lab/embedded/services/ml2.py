@@ -45,6 +45,4 @@ class LabMechanismDriver(api.MechanismDriver):
                 "bridge_name": "br-int",
                 "datapath_type": "system",
             }
-        context.set_binding(
-            segment[api.ID], vif_type, details, status=constants.PORT_STATUS_ACTIVE
-        )
+        context.set_binding(segment[api.ID], vif_type, details, status=constants.PORT_STATUS_ACTIVE)
