@@ -21,6 +21,8 @@ from ansible_collections.lowtide.compute.plugins.module_utils._gateways.clock im
 MODULE = "lowtide.compute.nova_drain"
 #: What the module says to this plugin and to nobody else.
 PRIVATE = ("state", "invocation", "progress", "detail", "lines")
+#: How long a step of the module takes, unless it is told otherwise.
+STEP_SECONDS = 10.0
 #: How often in a row, and how many seconds apart, a host that cannot be reached is tried again.
 RETRIES = 10
 RETRY_DELAY = 15.0
@@ -88,6 +90,9 @@ class ActionModule(ActionBase):
         """One bounded step of the module. A lost connection to ``api_host`` is no reason to stop
         before patience is spent: the drain goes on in Nova meanwhile."""
         arguments = {**self._task.args, "wait": False, "state": state}
+        if reporter.interval < STEP_SECONDS:
+            # A heartbeat can only come between two steps.
+            arguments.setdefault("step_seconds", reporter.interval)
         for attempt in range(1, RETRIES + 1):
             try:
                 return self._execute_module(MODULE, module_args=arguments, task_vars=task_vars)

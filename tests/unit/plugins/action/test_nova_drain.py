@@ -11,6 +11,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.playbook.task import Task
 
 from ansible_collections.lowtide.compute.plugins.action import nova_drain
+from ansible_collections.lowtide.compute.plugins.modules import nova_drain as module
 
 LAST = {"changed": False, "done": True, "msg": "drained", "state": {}, "invocation": {}}
 
@@ -106,6 +107,24 @@ def beats(steps):
 def test_the_heartbeat_comes_at_most_once_an_interval(drain):
     _result, _calls, printed = drain(*beats(6), LAST, progress_interval=10)
     assert printed == ["beat"] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        ({}, None),
+        ({"progress_interval": 5}, 5.0),
+        ({"progress_interval": 5, "step_seconds": 7}, 7),
+        ({"progress_interval": 60}, None),
+    ],
+)
+def test_steps_are_no_longer_than_the_interval(drain, arguments, seconds):
+    _, calls, _ = drain(LAST, **arguments)
+    assert calls[0][1].get("step_seconds") == seconds
+
+
+def test_a_step_is_as_long_as_the_module_says():
+    assert module.SPEC["step_seconds"]["default"] == nova_drain.STEP_SECONDS
 
 
 @pytest.mark.parametrize(
