@@ -176,10 +176,21 @@ class _Tick:
         """It was under way when this run began, and Nova already lists it elsewhere."""
         ours = migration.kind == "migration" and migration.created_at >= self.ledger.since
         unconfirmed = migration.status == m.COLD_UNCONFIRMED and ours
-        guest = m.Guest(migration.guest_id, migration.guest_id, migration.destination, "")
+        guest = m.Guest(
+            id=migration.guest_id,
+            name=migration.guest_id,
+            host=migration.destination,
+            vm_state="",
+            group=self._group_of(migration.guest_id),
+        )
         excluded = excluded_by(guest, self.options.exclude)
         if (migration.in_flight or unconfirmed) and not excluded:
             self.adopt(self._open(guest, migration.source, None), guest, migration)
+
+    def _group_of(self, guest_id: str) -> m.Group | None:
+        """The group of a guest that is not in the plan, if another member is."""
+        groups = (entry.guest.group for entry in self.plan.entries)
+        return next((group for group in groups if group and guest_id in group.members), None)
 
     def _source(self, guest: m.Guest) -> str:
         """The host that a guest named by the operator leaves, even if it just did."""
@@ -352,7 +363,7 @@ class _Tick:
         refused = refusal is not None and refusal.status >= 400
         if newest is not None and newest.id > move.known_migration:
             others = refused or _others(move, newest)
-            self.migrating(self.enter(move, m.MIGRATING, adopted=others, **_tracked(newest)))
+            self._recorded(move, newest, others)
         elif refused:
             self._refused(move, refusal)
         elif (guest := self.on_source(move)) is None:
@@ -361,6 +372,14 @@ class _Tick:
             self.enter(move, m.WAITING)
         elif self.waited(move) > self.options.record_timeout:
             self.fail(move, "no_record", "Nova took the request, but no migration appeared")
+
+    def _recorded(self, move: m.Move, migration: m.Migration, others: bool) -> None:
+        guest = self.on_source(move)
+        if move.adopted and guest is not None:
+            self.adopt(move, guest, migration)
+        else:
+            tracked = _tracked(migration)
+            self.migrating(self.enter(move, m.MIGRATING, adopted=others, **tracked))
 
     def _refused(self, move: m.Move, refusal: m.Refusal) -> None:
         self.tell("refused", move, status=refusal.status, message=refusal.message)
@@ -418,6 +437,8 @@ class _Tick:
             spent, limit = self.now - move.running_since, self._budget(move)
         if self._is_dead(move, migration):
             self._bury(move, migration)
+        elif move.escalation == "dead":
+            self.put(move, escalation="")
         elif move.escalation:
             self._escalate(move, migration)
         elif spent > limit:
@@ -434,9 +455,12 @@ class _Tick:
         if move.escalation != "dead":
             self.put(move, escalation="dead", since=self.now)
         elif self.waited(move) > DEAD_GRACE:
-            self.put(move, known_migration=migration.id, migration_status="")
+            move = self.put(move, known_migration=migration.id, migration_status="")
+            if move.adopted:
+                self.enter(move, m.WAITING, escalation="", attempts=move.attempts - 1)
+                return
             reason = f"nothing works on it any more, its record says {migration.status}"
-            self.fail(self.moves[move.guest_id], "migration_failed", reason)
+            self.fail(move, "migration_failed", reason)
 
     def _budget(self, move: m.Move) -> float:
         entry = self.entries.get(move.guest_id)
@@ -679,7 +703,7 @@ class _Tick:
             self.tell("recovered", move)
         elif late:
             self.leave(move, "reset_failed", "its ERROR could not be reset", _RESET_REMEDY)
-        elif move.guest_id in self.seen.refusals:
+        else:
             self.do("reset_state", move)
 
     def _pause(self, move: m.Move, late: bool) -> None:
