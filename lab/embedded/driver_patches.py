@@ -103,8 +103,8 @@ def _kernel_supports_amd_sev(self: Any, model: str = "sev") -> bool:
     return model == "sev" and self.get_connection().scenario.sev
 
 
-def sriov_addresses(fixture_owner: fakelibvirt.HostPCIDevicesInfo) -> None:
+def sriov_addresses(devices: fakelibvirt.HostPCIDevicesInfo) -> None:
     """Let Nova find the MAC addresses of a host's functions."""
     for fixture in _in_use:
         if isinstance(fixture, nova_fixtures.LibvirtFixture):
-            fixture.update_sriov_mac_address_mapping(fixture_owner.get_pci_address_mac_mapping())
+            fixture.update_sriov_mac_address_mapping(devices.get_pci_address_mac_mapping())
