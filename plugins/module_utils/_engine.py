@@ -87,6 +87,8 @@ def run(
             decision, stepped = step(
                 plan, options, ledger, _with_answers(seen, plan, ledger), clock.now()
             )
+            # Should it get no answer, the request to disable may have been heard all the same.
+            ledger = replace(ledger, disabled_at=stepped.disabled_at)
             ledger = replace(stepped, answers=_act(cloud, decision))
         except Unreachable as silence:
             decision = m.Decision()

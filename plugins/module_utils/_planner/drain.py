@@ -135,11 +135,13 @@ class _Tick:
         return False
 
     def _note_own_mark(self, service: m.Service) -> None:
-        """Did our request to disable happen although it got no answer? Then this run began it."""
-        just_begun = _epoch(self.ledger) >= int(self.ledger.started_at)
-        if just_begun and not self.ledger.disabled_at and self._is_marked(service):
-            self.ledger = replace(self.ledger, disabled_at=self.ledger.started_at)
+        """Did our request to disable happen although it got no answer?"""
+        if self.ledger.ticks or not self.ledger.disabled_at:
+            return
+        if self._is_marked(service):
             self.tell("disabled", host=service.host, reason=service.disabled_reason)
+        else:
+            self.ledger = replace(self.ledger, disabled_at=0.0)
 
     def _is_marked(self, service: m.Service) -> bool:
         return service.disabled_reason.startswith(f"lowtide:{self.ledger.run_id}:")
@@ -150,7 +152,8 @@ class _Tick:
 
     def meet_guests(self) -> None:
         """Open a record for every guest that the plan or the host holds and we do not know."""
-        host, late = self.plan.scope.host, bool(self.moves)
+        host = self.plan.scope.host
+        late = bool(host and self.moves)
         for entry in self.plan.entries:
             if entry.guest.id not in self.moves:
                 move = self._open(entry.guest, host or self._source(entry.guest), entry)
@@ -312,7 +315,7 @@ class _Tick:
             self.enter(
                 move,
                 m.RECOVERING,
-                method=m.RECOVER,
+                method=move.method or m.RECOVER,
                 migration_id=0,
                 migration_uuid=newest.uuid if newest else "",
                 vm_state="paused" if guest.power_state == "paused" else "",
@@ -699,7 +702,7 @@ class _Tick:
             )
         elif move.escalation != "reset":
             self.do("reset_state", move)
-            self.put(move, escalation="reset")
+            self.put(move, escalation="reset", started_at=move.started_at or self.now)
             self.tell("recovered", move)
         elif late:
             self.leave(move, "reset_failed", "its ERROR could not be reset", _RESET_REMEDY)
@@ -715,7 +718,7 @@ class _Tick:
 
     def _after_failure(self, move: m.Move) -> None:
         """Count the attempt: again, cold if that is allowed, or leave it with the reason."""
-        if move.method == m.RECOVER:
+        if move.code not in _FAILED_REMEDY:
             self.enter(move, m.WAITING, escalation="")
             return
         cold = move.timed_out and self.options.allow_cold_migration and move.method == m.LIVE

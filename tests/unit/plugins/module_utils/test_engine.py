@@ -274,6 +274,21 @@ def test_a_service_that_could_not_be_disabled_is_disabled_by_the_next_tick():
     assert session.kinds[:4] == ["unreachable", "reachable", "disabled", "started"]
 
 
+def test_a_service_that_was_disabled_without_an_answer_is_this_run_s_doing():
+    session = Session(guest(), enabled=True)
+    answered = session.cloud.disable
+
+    def disable(host, reason):
+        answered(host, reason)
+        raise silence()
+
+    session.cloud.disable = disable
+    assert session.run().done
+    assert session.kinds[:4] == ["unreachable", "reachable", "disabled", "started"]
+    assert session.cloud.calls("disable") == 1
+    assert session.ledger.disabled_at == EPOCH
+
+
 def test_a_refusal_to_disable_ends_the_run():
     session = Session(guest(), enabled=True)
     session.cloud.errors["disable"] = [Refused("no", status=403)]

@@ -168,15 +168,23 @@ def test_nothing_starts_while_the_service_is_still_seen_enabled():
 
 
 def test_a_request_to_disable_that_got_no_answer_is_known_by_our_mark():
-    drain = Drain(guest(), closed=False).tick(service=CLOSED)
+    drain = Drain(guest(), closed=False)
+    drain.ledger = replace(drain.ledger, disabled_at=EPOCH)
+    drain.tick(service=CLOSED)
     assert drain.kinds == ["disabled", "started"]
     assert drain.ledger.disabled_at == EPOCH
 
 
-def test_a_host_that_an_earlier_run_disabled_is_not_said_to_be_disabled_by_this_one():
+def test_a_request_to_disable_that_was_lost_is_not_claimed_when_somebody_else_did():
     drain = Drain(guest(), closed=False)
-    drain.ledger = replace(drain.ledger, started_at=EPOCH + 600)
-    drain.tick(service=CLOSED, after=600)
+    drain.ledger = replace(drain.ledger, disabled_at=EPOCH)
+    drain.tick(service=service(enabled=False, disabled_reason="by hand"))
+    assert drain.kinds == ["started"]
+    assert drain.ledger.disabled_at == 0.0
+
+
+def test_a_host_that_an_earlier_run_disabled_is_not_said_to_be_disabled_by_this_one():
+    drain = Drain(guest(), closed=False).tick(service=CLOSED)
     assert drain.kinds == ["started"]
     assert drain.ledger.disabled_at == 0.0
 
@@ -427,7 +435,7 @@ def test_error_that_shows_after_all_patience_is_recovered_before_the_next_attemp
     drain.tick(guests=(guest(vm_state="error"),))
     assert drain.verbs == ["ask_alive"]
     drain.tick(**ALIVE)
-    assert (drain.phase(), drain.move().method) == (m.RECOVERING, m.RECOVER)
+    assert (drain.phase(), drain.move().code) == (m.RECOVERING, "error_after_migration")
     drain.tick(**ALIVE).tick(**ALIVE)
     assert drain.verbs == ["reset_state"]
     drain.tick(guests=(guest(),)).tick(**FAILED)
@@ -997,6 +1005,19 @@ def test_a_named_guest_that_is_just_leaving_is_watched_where_it_came_from():
     assert drain.phase() == m.MIGRATING
     drain.tick(migrations=(migration(1, status="completed"),)).tick(evidence=evidence())
     assert drain.kinds == ["moved", "done"]
+
+
+def test_a_guest_that_is_to_go_cold_goes_cold_after_its_recovery_too():
+    """nova_cold_migrate says so by a record of the guest that it opens beforehand."""
+    options = replace(QUICK, allow_cold_migration=True)
+    failed = migration(1, kind="migration", status="error")
+    drain = Drain(guest(vm_state="error", alive=True), options=options, migrations=(failed,))
+    known = m.Move("g1", "vm-g1", SOURCE, method=m.COLD, since=EPOCH)
+    drain.ledger = replace(drain.ledger, moves={"g1": known})
+    drain.tick(migrations=(failed,)).tick(**ALIVE).tick(**ALIVE)
+    assert drain.verbs == ["reset_state"]
+    drain.tick(guests=(guest(),)).tick(**FAILED).tick()
+    assert drain.verbs == ["cold_migrate"]
 
 
 def test_a_named_guest_is_moved_without_touching_the_service():
