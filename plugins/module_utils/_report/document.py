@@ -105,7 +105,10 @@ def _guests(report: Mapping[str, Any]) -> list[str]:
 def _events(report: Mapping[str, Any]) -> list[str]:
     if not report["events"]:
         return []
-    lines = [f"- {event['at']} {_cell(event['line'])}" for event in report["events"]]
+    prefix = f"[{report['host']}] "
+    lines = [
+        f"- {event['at']} {_cell(event['line'].removeprefix(prefix))}" for event in report["events"]
+    ]
     return ["", "## What happened", "", *lines]
 
 

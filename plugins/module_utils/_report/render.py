@@ -17,6 +17,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     CONFIRMING,
     EXCLUDED,
     GONE,
+    HOLDING,
     LEFT,
     MIGRATING,
     MOVED,
@@ -48,12 +49,7 @@ NAMED = 3
 #: Outcomes of guests that are not where the operator wants them.
 UNFINISHED = ("left", "unverified", "blocked")
 
-_DOING = {
-    REQUESTED: "starting",
-    CONFIRMING: "confirming",
-    VERIFYING: "verifying",
-    RECOVERING: "recovering",
-}
+_DOING = {REQUESTED: "starting", CONFIRMING: "confirming"}
 
 
 # --- While it runs -----------------------------------------------------------------------
@@ -63,19 +59,20 @@ def heartbeat(ledger: Ledger, host: str, now: float, rates: Rates | None = None)
     """``[cmp-3] 12/17 moved, 2 running (vm-a 63% 1.2 GiB/s eta 40s; vm-b starting), 3 waiting``.
 
     ``rates``: bytes per second by guest id (:func:`transfer_rates`); a guest that has none is
-    shown with its mean rate since it began to run.
+    shown with its mean rate since it began to run. Excluded and vanished guests do not count.
     """
     phases = Counter(move.phase for move in ledger.moves.values())
     total = sum(phases.values()) - phases[SKIPPED] - phases[GONE]
-    running = [m for m in ledger.moves.values() if m.phase == MIGRATING or m.phase in _DOING]
+    running = [move for move in ledger.moves.values() if move.phase in HOLDING]
     parts = [f"{phases[MOVED]}/{total} moved"]
     if running:
-        shown = [in_flight(move, now, (rates or {}).get(move.guest_id)) for move in running[:NAMED]]
+        rates = rates or {}
+        shown = [in_flight(move, now, rates.get(move.guest_id)) for move in running[:NAMED]]
         if len(running) > NAMED:
             shown.append(f"{len(running) - NAMED} more")
         parts.append(f"{len(running)} running ({'; '.join(shown)})")
-    rest = ((WAITING, "waiting"), (LEFT, "left"), (UNVERIFIED, "unverified"))
-    parts += [f"{phases[phase]} {word}" for phase, word in rest if phases[phase]]
+    rest = (VERIFYING, RECOVERING, WAITING, LEFT, UNVERIFIED)
+    parts += [f"{phases[phase]} {phase}" for phase in rest if phases[phase]]
     return f"[{host}] " + ", ".join(parts)
 
 

@@ -49,10 +49,15 @@ def test_excluded_and_vanished_guests_do_not_count():
     assert render.heartbeat(seen, "cmp-3", 0.0) == "[cmp-3] 1/2 moved, 1 left"
 
 
-def test_verifying_is_not_moved():
-    seen = ledger(move("vm-v", m.VERIFYING), move("vm-u", m.UNVERIFIED))
-    text = render.heartbeat(seen, "cmp-3", 0.0)
-    assert text == "[cmp-3] 0/2 moved, 1 running (vm-v verifying), 1 unverified"
+def test_verifying_is_not_moved_and_holds_no_place():
+    seen = ledger(
+        running(), move("vm-v", m.VERIFYING), move("vm-r", m.RECOVERING), move("vm-u", m.UNVERIFIED)
+    )
+    text = render.heartbeat(seen, "cmp-3", 163.0)
+    assert text == (
+        "[cmp-3] 0/4 moved, 1 running (vm-a 63% 1.0 GiB/s eta 37s), 1 verifying, 1 recovering,"
+        " 1 unverified"
+    )
 
 
 def test_many_guests_in_flight_are_counted_after_the_first_three():
