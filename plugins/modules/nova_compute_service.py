@@ -176,7 +176,8 @@ SPEC = {
 def handle(task: Task) -> dict[str, Any]:
     """Decide what the service should be, and send only what differs."""
     check_options(task.params)
-    now = task.cloud.service(exact_host(task.params["host"]))
+    host = exact_host(task.params["host"])
+    now = task.cloud.service(host)
     wanted = desired(now, task.params, new_run_id(task.clock.now(), task.chance()))
     if not task.check_mode:
         apply(task, now, wanted)

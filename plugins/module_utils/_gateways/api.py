@@ -53,12 +53,14 @@ Json = dict[str, Any]
 class Api:
     """One service's API. ``adapter`` makes its SDK proxy on first use.
 
+    ``who``: the option that chose the credentials, for messages about rights.
     Reads are retried on time-outs, connection errors, 429 and 5xx, and then raise Unreachable.
     Writes are sent once. An answer of 4xx raises Refused, 401 and 403 Unauthorized.
     """
 
-    def __init__(self, name: str, adapter: Callable[[], Any]) -> None:
+    def __init__(self, name: str, adapter: Callable[[], Any], who: str = "") -> None:
         self.name = name
+        self.who = who
         self._make_adapter = adapter
         self._adapter: Any = None
 
@@ -66,7 +68,7 @@ class Api:
         self, path: str, params: Mapping[str, Any] | None = None, *, microversion: str | None = None
     ) -> Json:
         """The decoded body of a GET."""
-        with errors(f"{self.name} API"):
+        with errors(f"the {self.name} API", self.who):
             answer = self._ready().get(
                 path,
                 params=dict(params or {}),
@@ -109,7 +111,7 @@ class Api:
         self, method: str, path: str, body: Json | None = None, *, microversion: str | None = None
     ) -> Json:
         """Send a write once. Raises Unreachable when it may or may not have happened."""
-        with errors(f"{self.name} API"):
+        with errors(f"the {self.name} API", self.who):
             answer = self._ready().request(
                 path,
                 method,
@@ -122,15 +124,16 @@ class Api:
 
     def max_microversion(self) -> tuple[int, int]:
         """The newest microversion that the service offers; raises Unreachable."""
-        with errors(f"{self.name} API"):
-            data = self._ready().get_endpoint_data()
-        if data is None or not data.max_microversion:
-            raise Unreachable(
-                f"the {self.name} API does not say which versions it offers",
-                "See whether its endpoint in the catalogue is right and answers",
-            )
-        major, minor = data.max_microversion
+        with errors(f"the {self.name} API", self.who):
+            major, minor = patiently(self._discovered).max_microversion
         return int(major), int(minor)
+
+    def _discovered(self) -> Any:
+        data = self._ready().get_endpoint_data()
+        if data is None or not data.max_microversion:
+            where = self._ready().get_endpoint()
+            raise ksa.DiscoveryFailure(f"{where} does not say which microversions it offers")
+        return data
 
     def _ready(self) -> Any:
         if self._adapter is None:
@@ -145,7 +148,8 @@ class Api:
         call = f"{self.name} API: {method} {path}: {status}: {text}"
         request_id = answer.headers.get("x-openstack-request-id", "")
         if status == 401 or (status == 403 and "olicy" in text):
-            raise Unauthorized(call, _remedy_for(status), request_id=request_id)
+            who = f"{self.who}: " if self.who else ""
+            raise Unauthorized(who + call, _remedy_for(status), request_id=request_id)
         if status >= 500 or (status == 429 and not write):
             raise Unreachable(
                 call, f"See the {self.name} service's log for {request_id}", request_id=request_id
@@ -181,31 +185,33 @@ def explanation(answer: Any) -> str:
 
 
 @contextmanager
-def errors(what: str) -> Iterator[None]:
-    """Turn what the SDK raises inside into LowtideError. ``what``: whom we were talking to."""
+def errors(what: str, who: str = "") -> Iterator[None]:
+    """Turn what the SDK raises inside into LowtideError.
+
+    ``what``: whom we were talking to; ``who``: the option that chose the credentials.
+    """
     try:
         yield
     except (ksa.ClientException, sdk.SDKException) as error:
-        raise _translated(error, what) from error
+        raise _translated(error, what, f"{who}: " if who else "") from error
 
 
-def _translated(error: Exception, what: str) -> LowtideError:
+def _translated(error: Exception, what: str, who: str) -> LowtideError:
     text = _shortened(str(getattr(error, "message", "") or error))
     if isinstance(error, (ksa.MissingRequiredOptions, ksa.MissingAuthPlugin, ksa.NoMatchingPlugin)):
-        return Unauthorized(f"no usable credentials: {text}", CREDENTIALS)
-    if isinstance(error, (ksa.Unauthorized, ksa.AuthorizationFailure, ksa.AuthPluginException)):
-        return Unauthorized(f"the credentials were refused: {text}", CREDENTIALS)
+        return Unauthorized(f"{who}no usable credentials: {text}", CREDENTIALS)
     if isinstance(error, ksa.Forbidden):
-        return Unauthorized(f"{what}: {text}", _remedy_for(403))
-    if isinstance(error, ksa.HTTPClientError):
-        return Unauthorized(f"{what} refused the credentials: {text}", CREDENTIALS)
+        return Unauthorized(f"{who}{what}: {text}", _remedy_for(403))
+    refusals = (ksa.HTTPClientError, ksa.AuthorizationFailure, ksa.AuthPluginException)
+    if isinstance(error, refusals):
+        return Unauthorized(f"{who}{what} refused the credentials: {text}", CREDENTIALS)
     if isinstance(error, (ksa.EndpointNotFound, sdk.ServiceDisabledException)):
         return Unreachable(
-            f"{what}: no endpoint in the catalogue",
+            f"{who}{what} has no endpoint in the catalogue",
             "Check `region_name` and `interface`, and that the service is in the catalogue",
         )
     return Unreachable(
-        f"{what} gives no usable answer: {text}",
+        f"{who}{what} gives no usable answer: {text}",
         "Check `cloud` or `auth.auth_url`, the network, `ca_cert` and `api_timeout`",
     )
 
@@ -230,24 +236,38 @@ def patiently(call: Callable[[], Any]) -> Any:
 # --- credentials -------------------------------------------------------------------------
 
 
+def who_asks(params: Mapping[str, Any]) -> str:
+    """The option that chose the credentials, and its value unless that is a secret."""
+    auth = params.get("auth") or {}
+    if auth.get("token"):
+        return "auth.token"
+    for option in ("username", "user_id", "application_credential_id"):
+        if auth.get(option):
+            return f"auth.{option}: {auth[option]!r}"
+    return f"cloud: {params['cloud']!r}" if params.get("cloud") else "the OS_* variables"
+
+
 def open_connection(params: Mapping[str, Any]) -> Any:
     """An authenticated SDK connection from the modules' authentication options.
 
     Raises BadOption for a cloud that clouds.yaml does not have, Unauthorized for missing or
     refused credentials, Unreachable when the identity service does not answer.
     """
-    cloud = params.get("cloud")
-    try:
-        connection = _configured(params)
-    except sdk.ConfigException as error:
-        if not cloud:
-            raise Unauthorized(f"no usable credentials: {error}", CREDENTIALS) from error
-        raise BadOption("cloud", cloud, f"cannot be used: {error}", CREDENTIALS) from error
-    except (ksa.ClientException, sdk.SDKException) as error:
-        raise _translated(error, "the identity API") from error
-    with errors("the identity API"):
+    with errors("the identity API", who_asks(params)):
+        try:
+            connection = _configured(params)
+        except sdk.ConfigException as error:
+            raise _misconfigured(error, params) from error
         patiently(connection.session.get_token)
     return connection
+
+
+def _misconfigured(error: Exception, params: Mapping[str, Any]) -> LowtideError:
+    text = " ".join(str(error).split())
+    for option in ("region_name", "cloud"):
+        if params.get(option) and option.partition("_")[0] in text.lower():
+            return BadOption(option, params[option], f"cannot be used: {text}", CREDENTIALS)
+    return Unauthorized(f"no usable credentials: {text}", CREDENTIALS)
 
 
 def _configured(params: Mapping[str, Any]) -> Any:

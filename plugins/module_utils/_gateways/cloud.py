@@ -17,6 +17,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api impo
     Api,
     errors,
     open_connection,
+    who_asks,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.network import Network
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.nova import Nova
@@ -365,9 +366,10 @@ def connect(params: Mapping[str, Any]) -> OpenStackCloud:
     Raises BadOption, Unauthorized or Unreachable. Services are discovered on first use.
     """
     connection = open_connection(params)
+    who = who_asks(params)
 
     def api(name: str) -> Api:
-        return Api(name.replace("_", " "), partial(getattr, connection, name))
+        return Api(name.replace("_", " "), partial(getattr, connection, name), who)
 
     has_volumes, has_shares = (
         _in_catalogue(connection, name) for name in ("block-storage", "shared-file-system")
