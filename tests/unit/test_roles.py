@@ -55,14 +55,14 @@ def test_defaults_and_specification_agree(role):
 
 @roles
 def test_every_option_of_the_module_is_offered(role):
-    _, options = MODULES[role]
+    _module, options = MODULES[role]
     expected = (set(options) - PRIVATE[role]) | OWN[role]
     assert set(specification(role)) == {named(role, option) for option in expected}
 
 
 @roles
 def test_types_choices_and_defaults_are_the_modules(role):
-    _, options = MODULES[role]
+    _module, options = MODULES[role]
     spec = specification(role)
     for option, wanted in options.items():
         offered = spec.get(named(role, option))
@@ -83,14 +83,14 @@ def test_types_choices_and_defaults_are_the_modules(role):
 
 def passed_by(role):
     """What the role's tasks give to the module."""
-    module, _ = MODULES[role]
+    module, _options = MODULES[role]
     task = load(role, "tasks/main.yml")[0]
     return task["module_defaults"][module] if "module_defaults" in task else task[module]
 
 
 @roles
 def test_every_option_is_passed_on(role):
-    _, options = MODULES[role]
+    _module, options = MODULES[role]
     passed = passed_by(role)
     for option in set(options) - PRIVATE[role] - {"host"}:
         assert named(role, option) in passed[option], option
@@ -99,7 +99,7 @@ def test_every_option_is_passed_on(role):
 
 @roles
 def test_what_is_empty_is_omitted(role):
-    _, options = MODULES[role]
+    _module, options = MODULES[role]
     passed = passed_by(role)
     for option, default in load(role, "defaults/main.yml").items():
         name = option.removeprefix(f"{role}_")
@@ -128,7 +128,7 @@ def test_playbooks_take_one_host_at_a_time_and_stop_at_the_first_failure(playboo
 
 @roles
 def test_api_tasks_run_where_the_api_is_and_without_becoming_root(role):
-    module, _ = MODULES[role]
+    module, _options = MODULES[role]
     found = 0
     for path in (ROLES / role / "tasks").glob("*.yml"):
         for task in yaml.safe_load(path.read_text()):

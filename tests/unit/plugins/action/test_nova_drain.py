@@ -119,7 +119,7 @@ def test_the_heartbeat_comes_at_most_once_an_interval(drain):
     ],
 )
 def test_steps_are_no_longer_than_the_interval(drain, arguments, seconds):
-    _, calls, _ = drain(LAST, **arguments)
+    _result, calls, _printed = drain(LAST, **arguments)
     assert calls[0][1].get("step_seconds") == seconds
 
 
