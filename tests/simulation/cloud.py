@@ -194,13 +194,13 @@ class SimulatedCloud:
         state = (vm.vm_state, vm.power_state)
         ours = any(record.ours for record in self.world.of(vm))
         settled = () if ours else (("active", "running"), ("stopped", "shutdown"))
-        newest = max((record.id for record in self.world.of(vm)), default=0)
+        ways_out = [record.id for record in self.world.of(vm) if record.source == SOURCE]
         return (
             vm.really_on == vm.host not in ("", SOURCE)
             and state in (vm.before, *settled)
             and vm.bindings == {vm.host: "active"}
             and self.world.allocations.get(vm.id) == {vm.host}
-            and f"migration-{newest}" not in self.world.allocations
+            and f"migration-{max(ways_out, default=0)}" not in self.world.allocations
             and all(count == 1 for count in vm.attachments.values())
         )
 

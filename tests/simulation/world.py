@@ -58,7 +58,7 @@ class Vm:
     """A guest: as Nova has it and, in ``really_on`` and ``runs``, as it is.
 
     ``courses``: how its next live migrations go; ``completes`` when there are no more.
-    ``before``: its state when its newest migration was asked for.
+    ``before``: its state when its newest migration was asked for, or its user changed it.
     """
 
     id: str
@@ -514,6 +514,7 @@ class World:
     def _change(self, vm: Vm, vm_state: str, power_state: str) -> None:
         if not vm.deleted:
             vm.vm_state, vm.power_state, vm.task_state = vm_state, power_state, ""
+            vm.before = (vm_state, power_state)
             vm.runs = power_state in ("running", "paused")
 
     def user(self, what: str, vm: Vm) -> None:
