@@ -565,7 +565,8 @@ class _Tick:
         if current is not None:
             move = self.put(move, **_tracked(current))
         if guest is not None and guest.vm_state != "resized":
-            self.enter(move, m.WAITING)
+            # How it leaves has nothing to do with how it came.
+            self.enter(move, m.WAITING, method="")
         elif guest is None and (current is None or current.succeeded or unknown):
             self.verify(move)
         elif current is not None and current.failed:

@@ -131,7 +131,7 @@ _WORDS: Mapping[str, Callable[[Data], str]] = {
     "failed": _failed,
     "refused": _refused,
     "timed_out": _timed_out,
-    "recovered": lambda data: "runs on its source, state reset after the failed migration",
+    "recovered": lambda data: "in ERROR, but it runs here: state reset",
     "confirming": lambda data: "cold migration finished, confirming it",
     "gone": lambda data: "gone from this host, and not by this drain",
     "left": _left,

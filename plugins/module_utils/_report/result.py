@@ -140,6 +140,8 @@ def _done(move: Move, planned: Row) -> Row:
         "code": move.code or planned["code"],
         "reason": move.reason if move.code else planned["reason"],
         "remedy": move.remedy if move.code else planned["remedy"],
+        # A guest whose resize away is unconfirmed was elsewhere when the plan was made.
+        "from": move.source or planned["from"],
         "to": "" if move.phase in _STAYS else move.destination,
         "attempts": move.attempts,
         "seconds": round(move.ended_at - move.started_at, 1) if measured else None,

@@ -870,6 +870,17 @@ def test_an_unconfirmed_resize_away_is_blocked_and_said_so_at_the_end():
     assert (drain.phase(), drain.move().code) == (m.LEFT, "resize_source_here")
 
 
+def test_a_guest_whose_resize_to_here_is_confirmed_goes_live_though_cold_is_allowed():
+    here = guest(vm_state="resized")
+    resize = replace(RESIZED, source="cmp-3", destination=SOURCE)
+    options = replace(QUICK, confirm_resizes=True, allow_cold_migration=True)
+    drain = Drain(here, options=options).tick(migrations=(resize,))
+    assert drain.verbs == ["confirm"]
+    confirmed = (replace(resize, status="confirmed"),)
+    drain.tick(guests=(guest(),), migrations=confirmed).tick()
+    assert drain.verbs == ["live_migrate"]
+
+
 def test_a_migration_that_a_user_begins_after_ours_failed_is_the_user_s():
     drain = Drain(guest()).in_flight()
     failed = migration(1, status="failed")

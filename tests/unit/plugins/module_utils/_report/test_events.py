@@ -78,7 +78,7 @@ def line(kind, name="vm-a", **data):
             {"action": "abort", "seconds": 130, "budget": 120},
             "vm-a: over its budget (2m10s of 2m00s): aborting the migration",
         ),
-        ("recovered", {}, "vm-a: runs on its source, state reset after the failed migration"),
+        ("recovered", {}, "vm-a: in ERROR, but it runs here: state reset"),
         ("confirming", {}, "vm-a: cold migration finished, confirming it"),
         ("gone", {}, "vm-a: gone from this host, and not by this drain"),
         (

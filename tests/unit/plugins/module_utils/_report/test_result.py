@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -88,6 +89,14 @@ def test_a_waiting_guest_keeps_the_plans_reason():
 def test_every_phase_has_its_outcome(phase, outcome):
     assert r.guest_row(entry(), move("vm-a", phase))["outcome"] == outcome
     assert outcome in r.OUTCOMES
+
+
+def test_a_guest_comes_from_the_host_that_it_is_to_leave():
+    """Unlike in the plan: there it may be elsewhere already, with its resize unconfirmed."""
+    planned = entry()
+    resized = replace(planned, guest=replace(planned.guest, host="cmp-9"))
+    assert r.guest_row(resized, None)["from"] == "cmp-9"
+    assert r.guest_row(resized, moved())["from"] == "cmp-3"
 
 
 def test_a_guest_needs_a_plan_or_a_move():
