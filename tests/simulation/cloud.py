@@ -196,7 +196,8 @@ class SimulatedCloud:
         settled = () if ours else (("active", "running"), ("stopped", "shutdown"))
         ways_out = [record.id for record in self.world.of(vm) if record.source == SOURCE]
         return (
-            vm.really_on == vm.host not in ("", SOURCE)
+            vm.really_on == vm.host
+            and vm.host not in ("", SOURCE)
             and state in (vm.before, *settled)
             and vm.bindings == {vm.host: "active"}
             and self.world.allocations.get(vm.id) == {vm.host}

@@ -108,7 +108,7 @@ class Simulation:
                 service = self.cloud.service(SOURCE)
                 ledger = begin(service, now, new_run_id(now, f"{self._runs:04x}"))
                 options = self.drain.options
-                _, plan = survey_and_plan(self.cloud, m.Scope(SOURCE), options, ledger.since)
+                _survey, plan = survey_and_plan(self.cloud, m.Scope(SOURCE), options, ledger.since)
                 return plan, ledger
             except Unreachable:
                 self.clock.sleep(5.0)

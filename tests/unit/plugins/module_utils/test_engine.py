@@ -122,7 +122,7 @@ class Session:
             StubClock(),
             options,
         )
-        _, self.plan = survey_and_plan(self.cloud, SCOPE, options)
+        _survey, self.plan = survey_and_plan(self.cloud, SCOPE, options)
         self.ledger = new_ledger("run", EPOCH)
         self.events: list[m.Event] = []
 
@@ -185,7 +185,7 @@ def test_a_step_ends_before_it_would_exceed_its_time():
 
 def test_a_drain_in_steps_of_one_tick_ends_as_one_in_a_single_call():
     session = Session(guest("g1"), guest("g2"), enabled=True)
-    for _ in range(10):
+    for _run in range(10):
         ended = session.run(seconds=0)
         session.plan = decode(m.Plan, encode(session.plan))
         session.ledger = decode(m.Ledger, encode(session.ledger))
@@ -238,7 +238,7 @@ def test_patience_with_the_api_ends():
 def test_patience_is_counted_over_steps():
     session = Session(guest(), options=replace(QUICK, api_patience=20.0))
     session.cloud.errors["observe"] = [silence() for n in range(9)]
-    for _ in range(5):
+    for _run in range(5):
         session.run(seconds=0)
         session.clock.sleep(5)
     with pytest.raises(Unreachable):

@@ -58,7 +58,7 @@ class Drain:
 
     def wait(self, seconds, **shown) -> Drain:
         """Tick every five seconds for so long, showing the same."""
-        for _ in range(int(seconds // 5)):
+        for _tick in range(int(seconds // 5)):
             self.tick(**shown)
         return self
 
@@ -349,7 +349,7 @@ def test_a_guest_that_its_user_deleted_is_gone():
 
 def test_a_404_for_a_guest_that_is_there_ends_too():
     drain = Drain(guest())
-    for _ in range(20):
+    for _tick in range(20):
         drain.tick(**refused(404), evidence=evidence(SOURCE))
     assert drain.decision.done
     assert drain.move().code == "attempts_spent"
