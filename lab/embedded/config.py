@@ -221,7 +221,8 @@ def nova(settings: Settings, scenario: Scenario | None) -> Ini:
     """Return nova.conf, with the scenario's overrides applied last."""
     sections: Ini = {
         "DEFAULT": _nova_default(settings),
-        "api": {"auth_strategy": "keystone"},
+        # Checking responses against their schemas only ever logs, and costs a third of the API.
+        "api": {"auth_strategy": "keystone", "response_validation": "ignore"},
         "wsgi": {"api_paste_config": SHIPPED / "nova" / "api-paste.ini"},
         "api_database": database(settings, "nova_api"),
         "database": database(settings, "nova_cell1"),

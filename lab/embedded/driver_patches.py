@@ -61,6 +61,7 @@ def _patch_disks() -> None:
     libvirt_driver._create_image = _create_image
     libvirt_driver._create_configdrive = _create_configdrive
     libvirt_driver._get_local_gb_info = _get_local_gb_info
+    libvirt_driver.get_host_uptime = _get_host_uptime
     libvirt_driver._get_instance_disk_info_from_config = _no_disk_info
     libvirt_driver._live_snapshot = _live_snapshot
     imagebackend.Qcow2.snapshot_extract = _snapshot_extract
@@ -83,6 +84,11 @@ def _create_configdrive(
 def _get_local_gb_info(self: Any) -> dict[str, float]:
     total = self._host.get_connection().scenario.disk_gib
     return {"total": total, "used": 0, "free": total}
+
+
+def _get_host_uptime(self: Any) -> str:
+    # Nova runs a command for it, with every look at the host's resources.
+    return " 12:00:00 up 1 day,  0:00,  0 users,  load average: 0.00, 0.00, 0.00"
 
 
 def _no_disk_info(self: Any, *_args: Any, **_kwargs: Any) -> list[Any]:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.embedded import processes
+from lab.embedded.services import savings
 from lab.embedded.settings import Settings
 
 # Nova takes longest: it goes first.
@@ -79,6 +80,7 @@ def _import_shared() -> None:
         backend.init_backend(backend.BackendType.THREADING)
         for name in SHARED_MODULES:
             importlib.import_module(name)
+    savings.read_policy_files_once()
     gc.freeze()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lab import scenario as scenarios
 from lab.embedded.config import CONTROLLER, SHIPPED
-from lab.embedded.services import common, sqlite
+from lab.embedded.services import common, savings, sqlite
 from lab.embedded.settings import Settings
 
 
@@ -27,6 +27,7 @@ def run(settings: Settings) -> None:
     monkey_patch.patch(backend="threading")
     sqlite.install()
     application = _load_api(settings)
+    savings.compile_request_schemas_once()
     _start_services()
     from lab.embedded import hypervisor
     from lab.embedded.services import control, economy, nodes
