@@ -78,6 +78,7 @@ class SimulatedCloud:
         self._call(verb)
         self.writes.append((self.clock.now(), verb, guest_id))
         vm = self.world.vms[guest_id]
+        self.breaches.check("stay" not in vm.tags, f"{guest_id} is excluded: {verb}")
         if self._random.random() < self.faults.error_rate:
             status = self._random.choice((0, 0, 409, 400, 404))
             if status:
@@ -243,7 +244,6 @@ class SimulatedCloud:
     def _may_start(self, vm: Vm) -> None:
         check = self.breaches.check
         check(not self._shown_enabled, f"{vm.id} started while the service was enabled")
-        check("stay" not in vm.tags, f"{vm.id} is excluded and was started")
         blocked = vm.extra_specs or vm.vm_state in ("suspended", "rescued")
         check(not blocked, f"{vm.id} is blocked and was started")
         flying = [other for other in self.world.ours_in_flight() if other is not vm]
@@ -286,8 +286,6 @@ class SimulatedCloud:
     def _on_migration(
         self, verb: str, guest_id: str, migration_id: int, act: Callable[[Record], None]
     ) -> None:
-        excluded = "stay" in self.world.vms[guest_id].tags
-        self.breaches.check(not excluded, f"{guest_id} is excluded: {verb}")
         self._write(verb, guest_id, lambda _vm: act(self.world.records[migration_id]))
 
     def reset_state(self, guest_id: str) -> None:

@@ -15,7 +15,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner import mo
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.codec import decode, encode
 from tests.simulation.cloud import SimulatedCloud
 from tests.simulation.drains import Drain, populate
-from tests.simulation.world import SOURCE, VirtualClock, World
+from tests.simulation.world import OTHERS, SOURCE, VirtualClock, World
 
 LISTS = ("list services", "list migrations", "list guests")
 #: Which phases of a guest let the engine ask about that guest alone.
@@ -160,10 +160,14 @@ class Simulation:
         moves = outcome.ledger.moves
         for guest_id, phase in outcome.phases().items():
             assert phase in m.FINAL | {m.LEFT}, (guest_id, phase)
+        for move in moves.values():
+            if move.phase == m.LEFT:
+                assert all((move.code, move.reason, move.remedy)), move
         for vm in self.world.vms.values():
-            if vm.id in moves and moves[vm.id].phase == m.LEFT:
-                assert moves[vm.id].code, moves[vm.id]
-                assert moves[vm.id].reason, moves[vm.id]
+            if not vm.deleted and vm.vm_state != "shelved_offloaded":
+                assert vm.really_on in (SOURCE, *OTHERS), f"lost: {vm}"
+                asleep = vm.power_state in ("shutdown", "suspended")
+                assert vm.runs or vm.died or asleep, f"died: {vm}"
         left = [event.guest_id for event in outcome.events if event.kind == "left"]
         assert set(left) >= {g for g, p in outcome.phases().items() if p == m.LEFT}
 

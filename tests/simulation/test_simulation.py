@@ -126,7 +126,7 @@ def test_a_drain_without_end_is_caught(monkeypatch):
 
 def test_a_touched_excluded_guest_is_caught(monkeypatch):
     exclude = m.Exclusions(tags=("someone",))
-    with pytest.raises(AssertionError, match="is excluded and was started"):
+    with pytest.raises(AssertionError, match="is excluded: live_migrate"):
         watched(Inhabitant(kind="excluded"), options=m.Options(exclude=exclude))
 
 

@@ -76,6 +76,7 @@ class Vm:
     cold_fails: int = 0
     really_on: str = ""
     runs: bool = True
+    died: bool = False
     deleted: bool = False
     before: tuple[str, str] = ("", "")
     bindings: dict[str, str] = field(default_factory=dict)
@@ -356,7 +357,7 @@ class World:
         self._roll_back(record)
         self._end(record, status)
         if record.course == "fails_and_dies":
-            vm.runs = False
+            vm.runs, vm.died = False, True
         if vm.deleted or queued:
             return
         if self.settings.error_after_failure or record.course == "fails_and_dies":
