@@ -1,6 +1,6 @@
 # Copyright (c) 2026, The Lowtide authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""What an operator reads while a drain is planned, runs and ends: plain lines of text.
+"""What an operator reads before and after a drain: the plan as a table, the end as a sentence.
 
 This module util is **PRIVATE** to the collection: it may change without notice.
 """
@@ -13,23 +13,8 @@ from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     BLOCKED,
-    COLD,
-    CONFIRMING,
     EXCLUDED,
-    GONE,
-    HOLDING,
-    LEFT,
-    MIGRATING,
-    MOVED,
-    RECOVERING,
-    REQUESTED,
-    SKIPPED,
-    UNVERIFIED,
-    VERIFYING,
-    WAITING,
     Guest,
-    Ledger,
-    Move,
     Plan,
     PlanEntry,
 )
@@ -37,93 +22,11 @@ from ansible_collections.lowtide.compute.plugins.module_utils._report.events imp
 from ansible_collections.lowtide.compute.plugins.module_utils._report.units import (
     count,
     duration,
-    rate,
     size,
 )
 
-Rates = Mapping[str, float]
-
-#: Guests named in a heartbeat; the others are counted.
-NAMED = 3
-
 #: Outcomes of guests that are not where the operator wants them.
 UNFINISHED = ("left", "unverified", "blocked")
-
-_DOING = {REQUESTED: "starting", CONFIRMING: "confirming"}
-
-
-# --- While it runs -----------------------------------------------------------------------
-
-
-def heartbeat(ledger: Ledger, host: str, now: float, rates: Rates | None = None) -> str:
-    """``[cmp-3] 12/17 moved, 2 running (vm-a 63% 1.2 GiB/s eta 40s; vm-b starting), 3 waiting``.
-
-    ``rates``: bytes per second by guest id (:func:`transfer_rates`); a guest that has none is
-    shown with its mean rate since it began to run. Excluded and vanished guests do not count.
-    """
-    phases = Counter(move.phase for move in ledger.moves.values())
-    total = sum(phases.values()) - phases[SKIPPED] - phases[GONE]
-    running = [move for move in ledger.moves.values() if move.phase in HOLDING]
-    parts = [f"{phases[MOVED]}/{total} moved"]
-    if running:
-        rates = rates or {}
-        shown = [in_flight(move, now, rates.get(move.guest_id)) for move in running[:NAMED]]
-        if len(running) > NAMED:
-            shown.append(f"{len(running) - NAMED} more")
-        parts.append(f"{len(running)} running ({'; '.join(shown)})")
-    rest = (VERIFYING, RECOVERING, WAITING, LEFT, UNVERIFIED)
-    parts += [f"{phases[phase]} {phase}" for phase in rest if phases[phase]]
-    return f"[{host}] " + ", ".join(parts)
-
-
-def in_flight(move: Move, now: float, bytes_per_second: float | None = None) -> str:
-    """One guest on its way: ``vm-a 63% 1.2 GiB/s eta 40s``, ``vm-b cold``, ``vm-c starting``."""
-    if move.phase in _DOING:
-        return f"{move.name} {_DOING[move.phase]}"
-    if move.method == COLD:
-        return f"{move.name} cold"
-    if not move.total_bytes:
-        return f"{move.name} {move.migration_status or 'preparing'}"
-    percent = 100 * (move.total_bytes - move.remaining_bytes) // move.total_bytes
-    speed = bytes_per_second if bytes_per_second is not None else _mean_rate(move, now)
-    if speed <= 0:
-        return f"{move.name} {percent}%"
-    return f"{move.name} {percent}% {rate(speed)} eta {duration(move.remaining_bytes / speed)}"
-
-
-def detail_lines(ledger: Ledger, host: str, now: float, rates: Rates | None = None) -> list[str]:
-    """One line for each guest on its way, with its migration's number, status and bytes."""
-    lines = []
-    for move in ledger.moves.values():
-        if move.phase != MIGRATING:
-            continue
-        figures = f"migration {move.migration_id} {move.migration_status or 'requested'}"
-        if move.total_bytes:
-            figures += (
-                f", {size(move.processed_bytes)} copied, {size(move.remaining_bytes)} of "
-                f"{size(move.total_bytes)} remain"
-            )
-        shown = in_flight(move, now, (rates or {}).get(move.guest_id))
-        lines.append(f"[{host}] {shown}: {figures}, {duration(now - move.started_at)} so far")
-    return lines
-
-
-def transfer_rates(before: Ledger, after: Ledger, seconds: float) -> dict[str, float]:
-    """Bytes per second by guest id, from two ledgers of one run that lie ``seconds`` apart."""
-    rates = {}
-    for guest_id, move in after.moves.items():
-        past = before.moves.get(guest_id)
-        if past is None or past.migration_id != move.migration_id or seconds <= 0:
-            continue
-        copied = move.processed_bytes - past.processed_bytes
-        if copied > 0 and past.processed_bytes:
-            rates[guest_id] = copied / seconds
-    return rates
-
-
-def _mean_rate(move: Move, now: float) -> float:
-    elapsed = now - move.running_since
-    return move.processed_bytes / elapsed if move.running_since and elapsed > 0 else 0.0
 
 
 # --- Before it runs ----------------------------------------------------------------------

@@ -29,17 +29,19 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     PlanEntry,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._report.events import event_line
+from ansible_collections.lowtide.compute.plugins.module_utils._report.progress import (
+    detail_lines,
+    heartbeat,
+    measure,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._report.render import (
     UNFINISHED,
-    detail_lines,
     guest_state,
-    heartbeat,
     other_problems,
     placement,
     plan_lines,
     plan_sum,
     summary_lines,
-    transfer_rates,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._report.units import (
     count,
@@ -223,11 +225,11 @@ def step_result(
 
     ``before`` and ``after`` are the ledgers at both ends of the step, ``seconds`` apart.
     """
-    rates = transfer_rates(before, after, seconds)
+    paces = measure(before, after, seconds)
     return {
         "events": [event_row(event, host) for event in events],
-        "progress": heartbeat(after, host, now, rates),
-        "detail": detail_lines(after, host, now, rates),
+        "progress": heartbeat(after, host, now, paces),
+        "detail": detail_lines(after, host, now, paces),
     }
 
 
