@@ -4,7 +4,8 @@
 
 The cloud is started and populated once (scenario.yml) and always stopped. LOWTIDE_TEST_PORT_BASE
 chooses its ports; LOWTIDE_TEST_LAB names the state directory of a lab that is up and populated
-already, which is then used and left as it is.
+already, which is then used and left as it is. A file of tests that needs a population of its own
+has fixtures ``lab`` and ``api`` of its own, made by ``start_lab`` and ``connect``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,16 +55,27 @@ class Lab:
         return self.state / "clouds.yaml"
 
     def behave(self, guest_id: str, **behaviour: Any) -> None:
-        """Change how a guest behaves, through the lab's control API."""
+        """Change how a guest behaves."""
+        self._control("PUT", f"/guests/{guest_id}", behaviour)
+
+    def domains(self) -> dict[str, dict[str, str]]:
+        """Guest's id -> host -> state of its domain there, as the hypervisors know it."""
+        found: dict[str, dict[str, str]] = {}
+        for domain in self._control("GET", "/domains"):
+            found.setdefault(domain["uuid"], {})[domain["host"]] = domain["state"]
+        return found
+
+    def _control(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """What the lab's control API answers; raises for any failure."""
         status = json.loads(self.command("status", "--json"))
         request = urllib.request.Request(
-            f"http://127.0.0.1:{status['port_base'] + 999}/guests/{guest_id}",
-            method="PUT",
-            data=json.dumps(behaviour).encode(),
+            f"http://127.0.0.1:{status['port_base'] + 999}{path}",
+            method=method,
+            data=json.dumps(body).encode() if body is not None else None,
             headers={"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
-            assert answer.status < 300
+            return json.load(answer)
 
     def requests(self, since: float) -> list[dict[str, Any]]:
         """The collection's API calls since then (epoch seconds), oldest first."""
@@ -74,39 +87,70 @@ class Lab:
         return sorted(found, key=lambda call: call["time"])
 
 
+StartLab = Callable[[Path, str], AbstractContextManager[Lab]]
+
+
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def start_lab(tmp_path_factory: pytest.TempPathFactory) -> StartLab:
+    """``with start_lab(scenario, port_base) as lab``: up and populated within, then stopped."""
+
+    @contextmanager
+    def running(scenario: Path, port_base: str) -> Iterator[Lab]:
+        started = Lab(tmp_path_factory.mktemp("lab"))
+        try:
+            started.command(
+                *("up", "--scenario", str(scenario), "--port-base", port_base),
+                seconds=START_SECONDS,
+            )
+            started.command("seed", str(scenario), seconds=SEED_SECONDS)
+            yield started
+        finally:
+            started.command("down")
+
+    return running
+
+
+@pytest.fixture(scope="session")
+def free_port_base() -> Callable[[int], str]:
+    """``free_port_base(first)``: the first port base from there on that nobody uses."""
+
+    def find(first: int) -> str:
+        command = [ROOT / ".ci" / "port-base", str(first)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def lab(start_lab: StartLab, free_port_base: Callable[[int], str]) -> Iterator[Lab]:
     """The cloud, populated."""
     ready = os.environ.get("LOWTIDE_TEST_LAB")
     if ready:
         yield Lab(Path(ready))
         return
-    started = Lab(tmp_path_factory.mktemp("lab"))
-    port_base = os.environ.get("LOWTIDE_TEST_PORT_BASE") or _free_port_base()
-    try:
-        started.command(
-            *("up", "--scenario", str(SCENARIO), "--port-base", port_base), seconds=START_SECONDS
-        )
-        started.command("seed", str(SCENARIO), seconds=SEED_SECONDS)
+    port_base = os.environ.get("LOWTIDE_TEST_PORT_BASE") or free_port_base(26000)
+    with start_lab(SCENARIO, port_base) as started:
         yield started
-    finally:
-        started.command("down")
-
-
-def _free_port_base() -> str:
-    done = subprocess.run(
-        [ROOT / ".ci" / "port-base", "26000"], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="session")
-def api(lab: Lab) -> Any:
-    """A connection of the tests' own, which the request log tells from the collection's."""
-    config = openstack.config.OpenStackConfig(config_files=[str(lab.clouds_file)])
-    region = config.get_one(cloud="lab")
-    region.config["compute_default_microversion"] = "2.100"
-    return openstack.connection.Connection(config=region, app_name="tests", app_version="1")
+def connect() -> Callable[[Lab], Any]:
+    """``connect(lab)``: the tests' own connection, which the request log tells from the rest."""
+
+    def connection(lab: Lab) -> Any:
+        config = openstack.config.OpenStackConfig(config_files=[str(lab.clouds_file)])
+        region = config.get_one(cloud="lab")
+        region.config["compute_default_microversion"] = "2.100"
+        return openstack.connection.Connection(config=region, app_name="tests", app_version="1")
+
+    return connection
+
+
+@pytest.fixture(scope="session")
+def api(lab: Lab, connect: Callable[[Lab], Any]) -> Any:
+    """The tests' own connection to the cloud."""
+    return connect(lab)
 
 
 class Outcome(dict):
