@@ -146,19 +146,22 @@ class EmbeddedBackend:
                     ) from None
 
     def _launch(self) -> None:
-        """Fork the services; they are recorded when this returns."""
+        """Have the services forked; they are recorded when this returns."""
         output = self.settings.log_dir / "launch.out"
         with output.open("ab") as file:
-            done = subprocess.run(
+            child = subprocess.Popen(
                 [sys.executable, "-m", "lab.embedded.services", str(self.settings.state)],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"},
                 cwd=self.settings.state,
-                check=False,
+                start_new_session=True,
             )
-        if done.returncode:
+        # So that `down` finds it, should this process be killed now.
+        launch = Process("launch", child.pid, processes.start_time(child.pid) or 0)
+        processes.record(self.settings.process_file, [launch])
+        if child.wait():
             raise LabError(
                 f"the services could not be launched; the log: {output}\n{_tail(output)}"
             )
@@ -196,7 +199,10 @@ class EmbeddedBackend:
             return self._stop()
 
     def _stop(self) -> int:
-        count = processes.stop(self._processes())
+        count = 0
+        # Again, because a launch that is under way may have gone on meanwhile.
+        while stopped := processes.stop(self._processes()):
+            count += stopped
         self.settings.process_file.unlink(missing_ok=True)
         for mark in self.settings.run_dir.glob("*.ready"):
             mark.unlink()

@@ -326,3 +326,30 @@ def test_a_service_that_cannot_start_is_named_with_its_log(tmp_path):
     assert str(broken.state / "log" / "nova.out") in output
     assert "max_concurrent_live_migrations" in output
     assert all(is_free(port) for port in Settings.load(broken.state).all_ports().values())
+
+
+@pytest.mark.parametrize("seconds", [0.8, 2.0])
+def test_what_a_killed_launcher_leaves_is_stopped_by_down(tmp_path, seconds):
+    orphaned = Lab(tmp_path / "orphaned")
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", "lab", "up", "--port-base", str(orphaned.base)],
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "LAB_STATE": str(orphaned.state)},
+        stderr=subprocess.DEVNULL,
+    )
+    settings = Settings(orphaned.state, orphaned.base)
+    until(lambda: recorded(settings.process_file))
+    time.sleep(seconds)
+    launcher.kill()
+    launcher.wait()
+    orphaned.run("down")
+    known = {path.name for path in Path("/proc").iterdir() if path.name.isdigit()}
+    own = str(orphaned.state).encode()
+    left = [pid for pid in known if own in _command_line(pid)]
+    assert left == []
+
+
+def _command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -59,13 +59,17 @@ def main() -> None:
     # The services look for options of their own on the command line.
     del sys.argv[1:]
     _import_shared()
+    own = processes.recorded(settings.process_file)
     started: list[processes.Process] = []
+    # Nobody may end this process between a fork and its record.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     for name in START_ORDER:
         pid = os.fork()
         if pid == 0:
             _become(name, settings)
         started.append(processes.Process(name, pid, processes.start_time(pid) or 0))
-        processes.record(settings.process_file, started)
+        processes.record(settings.process_file, own + started)
+    processes.record(settings.process_file, started)
     # Not a clean-up: the children share what there would be to clean up.
     os._exit(0)
 
@@ -108,6 +112,7 @@ def _without_eventlet() -> Iterator[None]:
 def _become(name: str, settings: Settings) -> None:
     """Turn this process into a service; never returns."""
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.setsid()
         output = os.open(settings.log_dir / f"{name}.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
