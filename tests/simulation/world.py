@@ -372,9 +372,9 @@ class World:
         vm.attachments = dict.fromkeys(vm.attachments, 1)
 
     def _say_error(self, record: Record) -> None:
-        record.status = "error"
-        if not record.vm.task_state and not record.vm.deleted:
-            record.vm.vm_state = "error"
+        record.status, vm = "error", record.vm
+        if not vm.task_state and not vm.deleted and vm.vm_state in ("active", "paused"):
+            vm.vm_state = "error"
 
     def _end(self, record: Record, status: str) -> None:
         record.status, record.over = status, True
