@@ -52,8 +52,6 @@ def _alter_request(
     instance.system_metadata = {**instance.system_metadata, **prefixed}
     # Volume-backed guests have no image to speak of, but their properties count just the same.
     request.image = objects.ImageMeta.from_instance(instance)
-    request.obj_reset_changes(["flavor", "image"])
-    request.flavor, request.image = request.flavor, request.image
     request.save()
 
 
