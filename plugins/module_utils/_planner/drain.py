@@ -649,7 +649,7 @@ class _Tick:
             move,
             destination=move.destination,
             seconds=round(move.ended_at - move.started_at, 1) if move.started_at else 0.0,
-            bytes=move.processed_bytes,
+            bytes=move.copied_bytes,
             method=move.method,
             attempts=move.attempts,
         )
@@ -810,6 +810,9 @@ class _Tick:
             migration_status="",
             escalation="",
             running_since=0.0,
+            total_bytes=0,
+            processed_bytes=0,
+            remaining_bytes=0,
             started_at=move.started_at or self.now,
             destination=host,
         )

@@ -425,6 +425,15 @@ class Move:
     reason: str = ""
     remedy: str = ""
 
+    @property
+    def copied_bytes(self) -> int:
+        """What a migration that has ended must have copied, at least.
+
+        Nova shows figures only while it runs: what was copied when it was last seen, and what
+        then remained.
+        """
+        return self.processed_bytes + self.remaining_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:

@@ -77,6 +77,7 @@ _OUTCOME = {
 }
 #: Phases of a guest that went nowhere, whatever destination was tried.
 _STAYS = frozenset({WAITING, LEFT, GONE, SKIPPED})
+_MOVED = frozenset({MOVED, UNVERIFIED})
 _PLANNED = {BLOCKED: "blocked", EXCLUDED: "excluded"}
 
 
@@ -147,7 +148,7 @@ def _done(move: Move, planned: Row) -> Row:
         "to": "" if move.phase in _STAYS else move.destination,
         "attempts": move.attempts,
         "seconds": round(move.ended_at - move.started_at, 1) if measured else None,
-        "bytes": move.processed_bytes or None,
+        "bytes": (move.copied_bytes if move.phase in _MOVED else move.processed_bytes) or None,
     }
 
 

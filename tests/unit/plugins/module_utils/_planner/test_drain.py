@@ -132,7 +132,7 @@ def test_a_guest_is_moved_and_proven():
     assert drain.decision.done
     moved = drain.last("moved").data
     assert moved["destination"] == "cmp-2"
-    assert (moved["seconds"], moved["bytes"], moved["attempts"]) == (15.0, 70, 1)
+    assert (moved["seconds"], moved["bytes"], moved["attempts"]) == (15.0, 100, 1)
 
 
 def test_an_empty_host_is_done_at_once_and_nothing_is_written():
@@ -386,6 +386,14 @@ def test_a_failed_migration_is_explained_and_tried_again(status):
     assert drain.started == []
     assert drain.tick().started == ["g1"]
     assert drain.move().known_migration == 1
+
+
+def test_a_second_attempt_begins_to_count_its_bytes_anew():
+    drain = Drain(guest()).in_flight().tick(progress={"g1": m.Progress(100, 70, 30)})
+    drain.ended("error").tick().tick(**FAILED).tick().tick()
+    assert drain.started == ["g1"]
+    move = drain.move()
+    assert (move.total_bytes, move.processed_bytes, move.remaining_bytes) == (0, 0, 0)
 
 
 def test_after_its_last_attempt_it_is_left_with_nova_s_words():

@@ -45,6 +45,12 @@ def test_a_moved_guest_has_prediction_and_outcome_in_one_row():
     ]
 
 
+def test_what_remained_when_it_was_last_seen_was_copied_before_it_moved():
+    seen = {"processed_bytes": GIB, "remaining_bytes": 3 * GIB}
+    assert r.guest_row(entry(), moved(**seen))["bytes"] == 4 * GIB
+    assert r.guest_row(entry(), move("vm-a", m.LEFT, **seen))["bytes"] == GIB
+
+
 def test_a_guest_that_is_left_went_nowhere():
     row = r.guest_row(entry(), move("vm-a", m.LEFT, destination="cmp-7", code="timeout"))
     assert (row["from"], row["to"]) == ("cmp-3", "")
