@@ -7,18 +7,32 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils import basic
 
 from ansible_collections.lowtide.compute.plugins.module_utils import _module
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import NotDrained
 
 
 @pytest.fixture
-def ended(capsys):
+def give(monkeypatch):
+    """``give(**arguments)``: what the next module is called with."""
+
+    def set_arguments(**arguments):
+        text = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", text.encode())
+        # From ansible-core 2.19 on.
+        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+
+    return set_arguments
+
+
+@pytest.fixture
+def ended(capsys, give):
     """``ended(handle, **arguments)``: exit code and result of a module with that handler."""
 
     def end(handle, **arguments):
-        with patch_module_args(arguments), pytest.raises(SystemExit) as raised:
+        give(**arguments)
+        with pytest.raises(SystemExit) as raised:
             _module.run({"name": {"type": "str"}}, handle)
         return raised.value.code, json.loads(capsys.readouterr().out)
 
@@ -56,11 +70,12 @@ def test_the_task_knows_its_options_and_the_mode(ended):
     assert len(result["id"]) == 4
 
 
-def test_an_error_that_nobody_foresaw_is_not_swallowed(ended):
+def test_an_error_that_nobody_foresaw_is_not_swallowed(give):
     def broken(_task):
         raise KeyError("bug")
 
-    with patch_module_args({}), pytest.raises(KeyError):
+    give()
+    with pytest.raises(KeyError):
         _module.run({}, broken)
 
 
