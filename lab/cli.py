@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -167,8 +168,6 @@ def _at_least(minimum: float, kind: type) -> Callable[[str], Any]:
 
 
 def _pattern(text: str) -> str:
-    import re
-
     try:
         re.compile(text)
     except re.error as error:
@@ -192,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--port-base",
         type=int,
-        default=int(os.environ.get("LAB_PORT_BASE", "18000")),
+        default=os.environ.get("LAB_PORT_BASE", "18000"),
         help="first port (default: $LAB_PORT_BASE or 18000)",
     )
     command("down", _down, "stop the cloud; its logs stay")

@@ -89,6 +89,13 @@ def test_a_port_base_out_of_range(capsys, tmp_path, base):
     assert f"--port-base {base}: must be between" in error
 
 
+def test_a_port_base_of_the_environment_that_is_no_number(capsys, monkeypatch):
+    monkeypatch.setenv("LAB_PORT_BASE", "many")
+    with pytest.raises(SystemExit):
+        cli.main(["up"])
+    assert "--port-base: invalid int value: 'many'" in capsys.readouterr().err
+
+
 def test_a_state_path_that_the_configuration_could_not_express(capsys, tmp_path):
     status, error = run(capsys, "up", "--state", tmp_path / "10%")
     assert status == 1
