@@ -42,8 +42,8 @@ COLD_MIGRATE = "2.56"
 LIVE_MIGRATE = "2.68"
 FLOOR = (2, 68)
 
-#: Newest migrations of a host that are read in one tick; older ones only while one of them
-#: had not ended when it was last seen.
+#: Newest migrations of a host that are read in one tick, after the first look at all of them;
+#: older ones only while one of them had not ended when it was last seen.
 RECENT_MIGRATIONS = 100
 
 POWER_STATES = {
@@ -191,7 +191,7 @@ class Nova:
         seen = self._seen_migrations.setdefault(host, {})
         first_look = not seen
         pending = {m.id for m in seen.values() if m.status not in ENDED}
-        query = {"host": host, "limit": str(RECENT_MIGRATIONS)}
+        query = {"host": host} | ({} if first_look else {"limit": str(RECENT_MIGRATIONS)})
         for page in self._migration_pages(query):
             known = {m.id for m in page} & seen.keys()
             seen.update((m.id, m) for m in page)
