@@ -241,14 +241,16 @@ class _Tick:
     def _known_unlisted(self, move: m.Move, newest: m.Migration | None) -> m.Guest | None:
         """A guest of the plan that Nova does not list on the host although it belongs there.
 
-        Soft-deleted guests are in no list; a guest whose resize is unconfirmed is elsewhere
-        and belongs here only as long as that lasts.
+        Soft-deleted guests are in no list; a guest whose resize is unconfirmed, or whose
+        migration completes just now, is elsewhere and belongs here only as long as that lasts.
         """
         entry = self.entries.get(move.guest_id)
         if entry is None:
             return None
         elsewhere = entry.guest.host != move.source and not (newest and newest.succeeded)
-        return entry.guest if elsewhere or entry.guest.vm_state == "soft-delete" else None
+        hidden = entry.guest.vm_state == "soft-delete"
+        leaving = self._under_way(move) is not None
+        return entry.guest if elsewhere or hidden or leaving else None
 
     def verdict(self, guest: m.Guest, move: m.Move, newest: m.Migration | None) -> m.Verdict:
         """The rules on what is seen now; what the plan said of destinations still holds."""

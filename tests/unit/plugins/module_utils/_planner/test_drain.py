@@ -976,6 +976,12 @@ def test_the_group_of_a_guest_that_is_just_leaving_is_known_from_another_member(
     assert (drain.kinds, drain.started) == (["adopted"], [])
 
 
+def test_a_guest_that_switches_over_between_the_plan_and_the_first_look_is_watched():
+    drain = Drain(guest("g1"), guest("g2"))
+    drain.tick(guests=(guest("g2"),), migrations=(migration(1),))
+    assert (drain.kinds, drain.phase("g1"), drain.started) == (["adopted"], m.MIGRATING, [])
+
+
 def test_an_excluded_guest_that_leaves_by_itself_is_not_watched():
     options = replace(QUICK, exclude=m.Exclusions(ids=("g1",)))
     assert Drain(options=options).tick(migrations=(migration(1),)).ledger.moves == {}
