@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import yaml
 
 from ansible_collections.lowtide.compute.plugins.module_utils import _errors
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import drain, eligibility
@@ -19,6 +20,12 @@ from ansible_collections.lowtide.compute.plugins.module_utils._report import res
 from ansible_collections.lowtide.compute.plugins.module_utils._report.document import (
     FIELDS,
     document,
+)
+from ansible_collections.lowtide.compute.plugins.modules import (
+    nova_cold_migrate,
+    nova_drain,
+    nova_drain_info,
+    nova_live_migrate,
 )
 from tests.unit.plugins.module_utils._report.builders import entry, ledger, move, moved, plan
 
@@ -164,6 +171,34 @@ def test_the_schema_knows_the_outcomes():
 def test_report_md_names_every_field():
     named = {name for row in table_rows("report.md") for name in re.findall(r"`(\w+)`", row[0])}
     assert named == {"schema", "schema_version", *FIELDS, *result.guest_row(entry(), None)}
+
+
+# --- RETURN of the modules ---------------------------------------------------------------
+
+
+def returned(module):
+    return yaml.safe_load(module.RETURN)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [nova_drain, nova_drain_info, nova_live_migrate, nova_cold_migrate],
+    ids=lambda module: module.__name__.rpartition(".")[2],
+)
+def test_return_describes_each_field_of_a_guest(module):
+    assert set(returned(module)["guests"]["contains"]) == set(result.guest_row(entry(), moved()))
+
+
+def test_return_of_nova_drain_describes_run_plan_and_events():
+    # `changed` is Ansible's, `lines` goes to the action plugin and no further.
+    run = result.run_result(plan(entry()), ledger(moved()), 152.0, changed=True)
+    fields = (set(run) | set(result.plan_result(plan(entry())))) - {"changed", "lines"}
+    assert fields <= set(returned(nova_drain))
+    assert set(returned(nova_drain)["events"]["contains"]) == set(report()["events"][0])
+
+
+def test_return_of_nova_drain_info_describes_the_plan():
+    assert set(result.plan_result(plan(entry()))) <= set(returned(nova_drain_info))
 
 
 # --- all pages ---------------------------------------------------------------------------
