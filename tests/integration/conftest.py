@@ -79,6 +79,8 @@ class Lab:
 
     def requests(self, since: float) -> list[dict[str, Any]]:
         """The collection's API calls since then (epoch seconds), oldest first."""
+        # A call is noted just after it was answered.
+        time.sleep(0.3)
         found = []
         for file in (self.state / "requests").glob("*.jsonl"):
             with file.open() as lines:

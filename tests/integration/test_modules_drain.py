@@ -55,6 +55,7 @@ def drained():
 
 def test_a_drain_in_spite_of_failing_calls(module, api, lab, drained):
     guests = guests_on(api)
+    lab.behave(guests["flaky"].id, fail_at_percent=50, fail_times=1)
     fault = ("fault", "api", "--service", "compute", "--method", "GET", "--path")
     lab.command(*fault, "servers/detail", "--nth", "3", "--action", "503", "--times", "2")
     lab.command(*fault, "os-migrations", "--nth", "4", "--action", "reset", "--times", "1")
@@ -179,7 +180,7 @@ def test_what_somebody_else_closed_is_drained_but_not_marked(module, api):
     )
     assert answer.status_code == 200, answer.text
     try:
-        outcome = module("nova_drain", host="cmp-4", **QUICK)
+        outcome = module("nova_drain", host="cmp-4", max_parallel=4, **QUICK)
         assert not outcome["marked"]
         assert "Eve is at it" in str(outcome["warnings"])
         assert service(api, "cmp-4").disabled_reason == "Eve is at it"

@@ -13,7 +13,7 @@ QUICK = {"poll_interval": 1.0}
 
 
 def other_host(host):
-    return "cmp-1" if host != "cmp-1" else "cmp-4"
+    return "cmp-3" if host != "cmp-3" else "cmp-4"
 
 
 # --- live --------------------------------------------------------------------------------
