@@ -38,8 +38,10 @@ def event_line(event: Event, host: str) -> str:
 
 
 def because(code: str, reason: str, remedy: str = "") -> str:
-    """``code: reason. Remedy: remedy.`` with what is missing left out."""
-    why = ": ".join(part for part in (code, reason.rstrip(". ")) if part)
+    """``code: reason. Remedy: remedy.`` with what is missing, or said twice, left out."""
+    reason = reason.rstrip(". ")
+    said = reason.startswith(f"{code}:")
+    why = ": ".join(part for part in ("" if said else code, reason) if part)
     return f"{why}. Remedy: {remedy.rstrip('. ')}." if remedy else why
 
 
@@ -98,8 +100,8 @@ def _timed_out(data: Data) -> str:
 
 
 def _left(data: Data) -> str:
-    code, reason, remedy = (str(data.get(key) or "") for key in ("code", "reason", "remedy"))
-    return "given up: " + because(code, reason, remedy)
+    # The remedy is told at the end, when somebody reads it.
+    return "given up: " + because(str(data.get("code") or ""), str(data.get("reason") or ""))
 
 
 def _capped(data: Data) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     BLOCKED,
-    EXCLUDED,
+    COLD,
+    LIVE,
     Guest,
     Plan,
     PlanEntry,
@@ -49,14 +50,14 @@ def plan_lines(plan: Plan, host: str = "") -> list[str]:
 
 
 def _plan_row(entry: PlanEntry, notes: Sequence[str]) -> tuple[str, ...]:
-    verdict, stays = entry.verdict, entry.verdict.method in (EXCLUDED, BLOCKED)
+    verdict, moves = entry.verdict, entry.verdict.method in (LIVE, COLD)
     marks = "".join(f" [{notes.index(note) + 1}]" for note in verdict.notes)
     return (
         entry.guest.name,
         guest_state(entry.guest),
         verdict.method,
-        "-" if stays else duration(entry.estimate.seconds),
-        "-" if stays else size(entry.estimate.bytes),
+        duration(entry.estimate.seconds) if moves else "-",
+        size(entry.estimate.bytes) if moves else "-",
         # What blocks is told in full below the table.
         (verdict.code if verdict.method == BLOCKED else verdict.reason or verdict.code) + marks,
     )
@@ -67,8 +68,7 @@ def blocker_lines(plan: Plan) -> list[str]:
     lines = []
     for entry in plan.blockers:
         verdict = entry.verdict
-        why = because(verdict.code, verdict.reason)
-        lines.append(f"  ! {entry.guest.name} ({entry.guest.id}): {why}")
+        lines.append(f"  ! {entry.guest.name} ({entry.guest.id}): {verdict.reason}")
         if verdict.remedy:
             lines.append(f"    remedy: {verdict.remedy}")
     return lines

@@ -84,7 +84,7 @@ def line(kind, name="vm-a", **data):
         (
             "left",
             {"code": "share", "reason": "a share is attached", "remedy": "detach it"},
-            "vm-a: given up: share: a share is attached. Remedy: detach it.",
+            "vm-a: given up: share: a share is attached",
         ),
     ],
 )
@@ -141,6 +141,7 @@ def test_a_message_of_many_lines_stays_one_line():
         (("code", "why.", "do it."), "code: why. Remedy: do it."),
         (("code", "", ""), "code"),
         (("", "why", ""), "why"),
+        (("busy", "busy: task_state is rebooting", ""), "busy: task_state is rebooting"),
     ],
 )
 def test_because(parts, text):

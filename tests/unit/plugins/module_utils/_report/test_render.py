@@ -23,7 +23,7 @@ def test_the_table_of_a_plan():
         "  vm-share  active  blocked  -         -        share",
         "  [1] locked",
         "  [2] local disk: copied too",
-        "  ! vm-share (id-vm-share): share: a share is attached",
+        "  ! vm-share (id-vm-share): a share is attached",
         "    remedy: detach it",
     ]
 
