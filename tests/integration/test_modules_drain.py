@@ -152,7 +152,7 @@ def test_steps_that_hand_on_their_state(module, api):
     module("nova_compute_service", host=HOST, state="enabled")
     module("nova_live_migrate", servers=["web-02"], host=HOST, **QUICK)
     state, kinds = {}, []
-    for _ in range(60):
+    for _step in range(60):
         step = module(
             "nova_drain", host=HOST, wait=False, step_seconds=2, state=state, **QUICK, **KEPT
         )

@@ -7,6 +7,7 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -143,7 +144,7 @@ class Api:
     def _body(self, answer: Any, method: str, path: str, *, write: bool) -> Json:
         status = answer.status_code
         if status < 400:
-            return answer.json() if answer.content else {}
+            return self._decoded(answer, f"{method} {path}")
         text = explanation(answer)
         call = f"{self.name} API: {method} {path}: {status}: {text}"
         request_id = answer.headers.get("x-openstack-request-id", "")
@@ -155,6 +156,15 @@ class Api:
                 call, f"See the {self.name} service's log for {request_id}", request_id=request_id
             )
         raise Refused(call, status=status, reason=text, request_id=request_id)
+
+    def _decoded(self, answer: Any, call: str) -> Json:
+        try:
+            return answer.json() if answer.content else {}
+        except ValueError as error:
+            raise Unreachable(
+                f"{self.name} API: {call}: the answer is no JSON",
+                "See whether a proxy in front of the API answers in its place",
+            ) from error
 
 
 def _remedy_for(status: int) -> str:
@@ -253,6 +263,7 @@ def open_connection(params: Mapping[str, Any]) -> Any:
     Raises BadOption for a cloud that clouds.yaml does not have, Unauthorized for missing or
     refused credentials, Unreachable when the identity service does not answer.
     """
+    _check_values(params)
     with errors("the identity API", who_asks(params)):
         try:
             connection = _configured(params)
@@ -260,6 +271,19 @@ def open_connection(params: Mapping[str, Any]) -> Any:
             raise _misconfigured(error, params) from error
         patiently(connection.session.get_token)
     return connection
+
+
+def _check_values(params: Mapping[str, Any]) -> None:
+    """Raise BadOption for what the SDK would stumble over later, in its own words."""
+    seconds = params.get("api_timeout")
+    if seconds is not None and seconds < 1:
+        raise BadOption("api_timeout", seconds, "is less than 1", "Give 1 or more seconds")
+    for option in ("ca_cert", "client_cert", "client_key"):
+        path = params.get(option)
+        if path and not os.path.exists(os.path.expanduser(path)):
+            # The name of a key's file is no secret, but the option is declared as one.
+            shown = "(hidden)" if option == "client_key" else path
+            raise BadOption(option, shown, "does not exist", "Give the path of a file")
 
 
 def _misconfigured(error: Exception, params: Mapping[str, Any]) -> LowtideError:

@@ -107,6 +107,27 @@ def test_statuses(status, body, error, words):
         assert "\n" not in str(raised.value)
 
 
+def test_an_answer_that_is_no_json():
+    caller, _adapter = made(Answer(200, text="<html>Welcome</html>"))
+    with pytest.raises(errors.Unreachable, match="no JSON.*proxy"):
+        caller.get("/x")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("api_timeout", 0),
+        ("api_timeout", -5),
+        ("ca_cert", "/nowhere/ca.pem"),
+        ("client_cert", "/nowhere/cert.pem"),
+        ("client_key", "/nowhere/key.pem"),
+    ],
+)
+def test_values_that_the_sdk_would_stumble_over(option, value):
+    with pytest.raises(errors.BadOption, match=f"^{option}: "):
+        api.open_connection({option: value})
+
+
 def test_too_many_requests_did_not_happen():
     caller, _adapter = made(Answer(429, {"overLimit": {"message": "slow"}}))
     with pytest.raises(errors.Refused) as refused:
