@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._engine import (
     Run,
+    check_host,
     new_ledger,
     survey_and_plan,
 )
@@ -19,6 +20,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
     BadOption,
     Blocked,
     HostNotReady,
+    NotDrained,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud import Cloud
 from ansible_collections.lowtide.compute.plugins.module_utils._mark import run_id_of, since_of
@@ -35,6 +37,8 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
 from ansible_collections.lowtide.compute.plugins.module_utils._report.result import (
     plan_diff,
     plan_result,
+    run_diff,
+    run_result,
 )
 
 #: Events that tell of something that was changed.
@@ -129,3 +133,26 @@ def changed_by(ledger: Ledger) -> bool:
     """Has this run, in all its steps, changed anything?"""
     acted = any(move.attempts or move.started_at for move in ledger.moves.values())
     return acted or bool(ledger.disabled_at)
+
+
+def conclude(cloud: Cloud, ended: Run, step: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """The result of a run that is over, after one more look at the whole host.
+
+    ``step``: what the last step adds to it. Raises NotDrained, with the result, when anything
+    is left.
+    """
+    result = run_result(
+        ended.plan,
+        ended.ledger,
+        now,
+        changed=changed_by(ended.ledger),
+        problems=check_host(cloud, ended.plan, ended.ledger).problems,
+    )
+    result |= {**step, "diff": run_diff(ended.plan, ended.ledger)}
+    if result["outcome"] == "not_drained":
+        raise NotDrained(
+            result.pop("msg"),
+            "Do what `guests` and `problems` say, and run it again to go on",
+            **result,
+        )
+    return result

@@ -146,22 +146,18 @@ remedy:
   type: str
 """
 
-from dataclasses import replace
 from typing import Any
 
-from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
-    BadOption,
-    HostNotReady,
-)
-from ansible_collections.lowtide.compute.plugins.module_utils._mark import (
-    marked,
-    new_run_id,
-    run_id_of,
-    text_of,
-)
+from ansible_collections.lowtide.compute.plugins.module_utils._errors import BadOption
+from ansible_collections.lowtide.compute.plugins.module_utils._mark import new_run_id
 from ansible_collections.lowtide.compute.plugins.module_utils._module import Task, run
 from ansible_collections.lowtide.compute.plugins.module_utils._options import exact_host
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import Service
+from ansible_collections.lowtide.compute.plugins.module_utils._service import (
+    desired,
+    service_row,
+    service_sentence,
+)
 
 SPEC = {
     "host": {"type": "str", "required": True},
@@ -183,9 +179,9 @@ def handle(task: Task) -> dict[str, Any]:
         apply(task, now, wanted)
     return {
         "changed": wanted != now,
-        "msg": sentence(wanted),
-        "service": described(wanted),
-        "diff": {"before": described(now), "after": described(wanted)},
+        "msg": service_sentence(wanted),
+        "service": service_row(wanted),
+        "diff": {"before": service_row(now), "after": service_row(wanted)},
     }
 
 
@@ -210,37 +206,6 @@ def check_options(params: dict[str, Any]) -> None:
         raise BadOption("run_id", run_id, "has spaces or colons, or is empty", "Give one word")
 
 
-def desired(now: Service, params: dict[str, Any], fresh_run_id: str) -> Service:
-    """The service as it should be; raises HostNotReady when it is not ours to enable."""
-    wanted = now
-    if params["forced_down"] is not None:
-        wanted = replace(wanted, forced_down=params["forced_down"])
-    if params["state"] == "enabled" and not now.enabled:
-        refuse_foreign(now, params)
-        wanted = replace(wanted, enabled=True, disabled_reason="")
-    ours = now.enabled or params["take_over"] or bool(run_id_of(now.disabled_reason))
-    if params["state"] == "disabled" and ours:
-        run_id = params["run_id"] or run_id_of(now.disabled_reason) or fresh_run_id
-        known = text_of(now.disabled_reason) if not now.enabled else ""
-        reason = marked(run_id, params["reason"] or known or "maintenance")
-        wanted = replace(wanted, enabled=False, disabled_reason=reason)
-    return wanted
-
-
-def refuse_foreign(now: Service, params: dict[str, Any]) -> None:
-    """Raise HostNotReady for a service that somebody else, or another run, disabled."""
-    owner = run_id_of(now.disabled_reason)
-    if params["take_over"] or (owner and params["run_id"] in (None, owner)):
-        return
-    who = f"run {owner}" if owner else "somebody else"
-    why = f"with the reason {now.disabled_reason!r}" if now.disabled_reason else "without a reason"
-    raise HostNotReady(
-        f"host: {now.host!r} was disabled by {who}, {why}",
-        "Ask them, or set take_over: true to enable it all the same",
-        service=described(now),
-    )
-
-
 def apply(task: Task, now: Service, wanted: Service) -> None:
     """Close before forcing down, open only after Nova took the host back."""
     host = now.host
@@ -252,32 +217,6 @@ def apply(task: Task, now: Service, wanted: Service) -> None:
         task.cloud.disable(host, wanted.disabled_reason)
     if wanted.forced_down and not now.forced_down:
         task.cloud.force_down(host, True)
-
-
-def described(service: Service) -> dict[str, Any]:
-    """The service as RETURN documents it."""
-    run_id = run_id_of(service.disabled_reason)
-    return {
-        "id": service.id,
-        "host": service.host,
-        "status": "enabled" if service.enabled else "disabled",
-        "state": "up" if service.up and not service.forced_down else "down",
-        "forced_down": service.forced_down,
-        "disabled_reason": service.disabled_reason,
-        "availability_zone": service.availability_zone,
-        "owner": "" if service.enabled else "lowtide" if run_id else "other",
-        "run_id": run_id,
-    }
-
-
-def sentence(service: Service) -> str:
-    """The outcome for people."""
-    if service.enabled:
-        text = f"{service.host} is enabled"
-    else:
-        text = f"{service.host} is disabled ({text_of(service.disabled_reason) or 'no reason'})"
-        text += "" if run_id_of(service.disabled_reason) else " by somebody else"
-    return text + (" and forced down" if service.forced_down else "")
 
 
 def main() -> None:

@@ -234,7 +234,7 @@ from typing import Any
 from ansible_collections.lowtide.compute.plugins.module_utils import _engine
 from ansible_collections.lowtide.compute.plugins.module_utils._drain import (
     begin,
-    changed_by,
+    conclude,
     keep,
     look_and_plan,
     refuse_blocked,
@@ -242,7 +242,6 @@ from ansible_collections.lowtide.compute.plugins.module_utils._drain import (
     resume,
     wrote,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._errors import NotDrained
 from ansible_collections.lowtide.compute.plugins.module_utils._mark import new_run_id, run_id_of
 from ansible_collections.lowtide.compute.plugins.module_utils._module import Task, run
 from ansible_collections.lowtide.compute.plugins.module_utils._options import (
@@ -253,19 +252,13 @@ from ansible_collections.lowtide.compute.plugins.module_utils._options import (
 from ansible_collections.lowtide.compute.plugins.module_utils._report.result import (
     plan_diff,
     plan_result,
-    run_diff,
-    run_result,
     step_result,
 )
 
 SPEC = {
     **DRAIN_SPEC,
     "wait": {"type": "bool", "default": True},
-    "progress": {
-        "type": "str",
-        "choices": ["none", "summary", "detail"],
-        "default": "summary",
-    },
+    "progress": {"type": "str", "choices": ["none", "summary", "detail"], "default": "summary"},
     "progress_interval": {"type": "float", "default": 30.0},
     "step_seconds": {"type": "float", "default": 10.0},
     "state": {"type": "dict", "default": {}},
@@ -310,33 +303,14 @@ def handle(task: Task) -> dict[str, Any]:
             "msg": step["progress"],
             "state": keep(ended),
         }
-    return conclude(task, ended, step)
-
-
-def conclude(task: Task, ended: _engine.Run, step: dict[str, Any]) -> dict[str, Any]:
-    """Look at the whole host once more; raises NotDrained when anything is left."""
-    reason = task.cloud.service(step["host"]).disabled_reason
+    reason = task.cloud.service(host).disabled_reason
     if not run_id_of(reason):
         task.warn(
-            f"{step['host']} does not carry our mark (its reason is {reason!r}): somebody else "
-            "disabled it, or enabled it meanwhile, so it will not be enabled again from here"
+            f"{host} does not carry our mark (its reason is {reason!r}): somebody else disabled "
+            "it, or enabled it meanwhile, so it will not be enabled again from here"
         )
-    result = run_result(
-        ended.plan,
-        ended.ledger,
-        task.clock.now(),
-        changed=changed_by(ended.ledger),
-        problems=_engine.check_host(task.cloud, ended.plan, ended.ledger).problems,
-    )
-    result |= {**step, "marked": bool(run_id_of(reason))}
-    result["diff"] = run_diff(ended.plan, ended.ledger)
-    if result["outcome"] == "not_drained":
-        raise NotDrained(
-            result["msg"],
-            "Do what `guests` and `problems` say, and run it again to go on",
-            **{key: value for key, value in result.items() if key != "msg"},
-        )
-    return result
+    step["marked"] = bool(run_id_of(reason))
+    return conclude(task.cloud, ended, step, task.clock.now())
 
 
 def main() -> None:

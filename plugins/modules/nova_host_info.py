@@ -46,17 +46,21 @@ EXAMPLES = r"""
 RETURN = r"""
 service:
   description: The host's nova-compute service, as M(lowtide.compute.nova_compute_service) returns
-    it, without owner and run.
+    it.
   returned: success
   type: dict
   contains:
     id: {description: ID of the service., type: str}
     host: {description: Name of the compute host., type: str, sample: cmp-3}
-    enabled: {description: Whether guests may be placed there., type: bool}
-    up: {description: Whether Nova sees it alive., type: bool}
+    status: {description: V(enabled) or V(disabled)., type: str, sample: enabled}
+    state: {description: "V(up) or V(down), as Nova sees it.", type: str, sample: up}
     forced_down: {description: Whether Nova was told that it is down., type: bool}
     disabled_reason: {description: Why it is disabled., type: str}
     availability_zone: {description: The host's availability zone., type: str, sample: nova}
+    owner:
+      description: Who disabled it, V(lowtide) or V(other); empty when it is enabled.
+      type: str
+    run_id: {description: The run of ours that disabled it., type: str}
 guests:
   description: Every guest on the host, and those elsewhere whose unconfirmed resize it still
     holds, sorted by name.
@@ -160,6 +164,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Scope,
     Survey,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._service import service_row
 
 SPEC = {"host": {"type": "str", "required": True}}
 GUEST_FIELDS = (
@@ -190,16 +195,14 @@ GUEST_FIELDS = (
 def handle(task: Task) -> dict[str, Any]:
     """One survey, as data."""
     host = exact_host(task.params["host"])
-    service = task.cloud.service(host)
-    survey = task.cloud.survey(Scope(host=host))
-    result = described(survey)
+    service = service_row(task.cloud.service(host))
+    result = described(task.cloud.survey(Scope(host=host)))
     return {
         "changed": False,
-        "service": encode(service),
+        "service": service,
         **result,
         "msg": (
-            f"{host}: {'enabled' if service.enabled else 'disabled'}, "
-            f"{'up' if service.up else 'down'}, "
+            f"{host}: {service['status']}, {service['state']}, "
             f"{sum(guest['host'] == host for guest in result['guests'])} guests, "
             f"{len(result['migrations'])} migrations in flight, "
             f"{len(result['unconfirmed'])} unconfirmed, "

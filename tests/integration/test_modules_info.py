@@ -41,8 +41,7 @@ def test_it_only_reads(host_info, drain_info):
 def test_the_service_is_described(host_info):
     service = host_info["service"]
     assert service["host"] == "cmp-2"
-    assert service["enabled"]
-    assert service["up"]
+    assert (service["status"], service["state"], service["owner"]) == ("enabled", "up", "")
 
 
 def test_a_soft_deleted_guest_is_found_though_lists_hide_it(host_info):

@@ -47,7 +47,10 @@ def utils(names: str) -> tuple[str, ...]:
 ROOMS = (
     Room(
         "plugins.modules",
-        utils("_module _options _mark _drain _guests _errors _engine _planner _gateways _report"),
+        utils(
+            "_module _options _mark _service _drain _guests"
+            " _errors _engine _planner _gateways _report"
+        ),
         ANSIBLE,
     ),
     Room("plugins.action", utils("_report _gateways.clock _errors"), ANSIBLE),
@@ -62,6 +65,7 @@ ROOMS = (
     Room(UTILS + "_module", utils("_errors _gateways"), ANSIBLE),
     Room(UTILS + "_options", utils("_errors _planner.model")),
     Room(UTILS + "_mark"),
+    Room(UTILS + "_service", utils("_mark _errors _planner.model")),
     # The house proper.
     Room(UTILS + "_engine", utils("_planner _gateways _errors")),
     Room(UTILS + "_gateways", utils("_gateways _planner.model _errors"), ANSIBLE | SDK),

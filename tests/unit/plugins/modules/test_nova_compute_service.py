@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ansible_collections.lowtide.compute.plugins.module_utils import _service
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
     BadOption,
     HostNotReady,
@@ -27,7 +28,7 @@ def params(**given):
 
 
 def wanted(now, **given):
-    return module.desired(now, params(**given), "new")
+    return _service.desired(now, params(**given), "new")
 
 
 @pytest.mark.parametrize(
@@ -128,5 +129,5 @@ def test_only_what_differs_is_sent_and_in_the_safe_order(now, after, asked):
     ],
 )
 def test_words(service, owner, text):
-    assert module.described(service)["owner"] == owner
-    assert module.sentence(service) == text
+    assert _service.service_row(service)["owner"] == owner
+    assert _service.service_sentence(service) == text

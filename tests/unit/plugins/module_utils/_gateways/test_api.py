@@ -109,7 +109,7 @@ def test_statuses(status, body, error, words):
 
 def test_an_answer_that_is_no_json():
     caller, _adapter = made(Answer(200, text="<html>Welcome</html>"))
-    with pytest.raises(errors.Unreachable, match="no JSON.*proxy"):
+    with pytest.raises(errors.Unreachable, match=r"no JSON.*proxy"):
         caller.get("/x")
 
 
