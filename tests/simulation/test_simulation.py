@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ansible_collections.lowtide.compute.plugins.module_utils._engine import check_host
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import drain as planner
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases import verifying
 from tests.simulation.drains import Drain, Inhabitant, benign_drains, drains
 from tests.simulation.harness import Simulation
 
@@ -101,7 +102,7 @@ def watched(*guests: Inhabitant, **fields) -> None:
 
 
 def test_a_lie_is_caught(monkeypatch):
-    monkeypatch.setattr(planner, "first_problem", lambda evidence, move: None)
+    monkeypatch.setattr(verifying, "first_problem", lambda evidence, move: None)
     with pytest.raises(AssertionError, match="said moved"):
         watched(Inhabitant(courses=("leftovers_for_good",)))
 
@@ -119,7 +120,7 @@ def test_a_crowd_is_caught(monkeypatch):
 
 
 def test_a_drain_without_end_is_caught(monkeypatch):
-    monkeypatch.setattr(planner._Tick, "finish", lambda tick: False)
+    monkeypatch.setattr(planner, "finish", lambda _tick: False)
     with pytest.raises(AssertionError, match="still running after"):
         watched(Inhabitant())
 
@@ -131,17 +132,17 @@ def test_a_touched_excluded_guest_is_caught(monkeypatch):
 
 
 def test_a_revived_dead_guest_is_caught(monkeypatch):
-    reset = planner._Tick.do
+    reset = planner.Tick.do
 
     def careless(tick, verb, move, **fields):
         reset(tick, "reset_state" if verb == "ask_alive" else verb, move, **fields)
 
-    monkeypatch.setattr(planner._Tick, "do", careless)
+    monkeypatch.setattr(planner.Tick, "do", careless)
     with pytest.raises(AssertionError, match="reset although it does not run"):
         watched(Inhabitant(courses=("fails_and_dies",)))
 
 
 def test_an_open_door_is_caught(monkeypatch):
-    monkeypatch.setattr(planner._Tick, "must_disable_first", lambda tick: False)
+    monkeypatch.setattr(planner, "must_disable_first", lambda _tick: False)
     with pytest.raises(AssertionError, match="while the service was enabled"):
         watched(Inhabitant())

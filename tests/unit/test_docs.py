@@ -16,6 +16,7 @@ import yaml
 from ansible_collections.lowtide.compute.plugins.module_utils import _errors
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import drain, eligibility
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases import recovering
 from ansible_collections.lowtide.compute.plugins.module_utils._report import result
 from ansible_collections.lowtide.compute.plugins.module_utils._report.document import (
     FIELDS,
@@ -91,14 +92,14 @@ def constants(path, callee, position):
 
 
 def codes_of_a_run():
-    """Codes that a guest can end with beyond the rules': drain.py's and verify.py's."""
-    source = PLANNER / "drain.py"
+    """Codes that a guest can end with beyond the rules': the phases' and verify.py's."""
+    phases = sorted((PLANNER / "phases").glob("*.py"))
     return (
-        constants(source, "leave", 1)
-        | constants(source, "_doubt", 1)
+        set().union(*(constants(phase, "leave", 1) for phase in phases))
+        | constants(PLANNER / "phases" / "verifying.py", "_doubt", 2)
         | constants(PLANNER / "verify.py", "Check", 0)
-        | set(drain._STOPPED)
-        | set(drain._FAILED_REMEDY)
+        | set(drain.STOPPED)
+        | set(recovering.FAILED_REMEDY)
         | {"gone", "verified"}
     )
 

@@ -682,6 +682,13 @@ def test_after_its_timeout_a_guest_goes_cold_if_that_is_allowed():
     assert drain.decision.actions[0].verb == "cold_migrate"
 
 
+def test_a_paused_guest_does_not_go_cold_after_its_timeout():
+    paused = {"vm_state": "paused", "power_state": "paused"}
+    drain = overdue(allow_cold=True, **paused).ended("cancelled").tick().tick(causes={"g1": ""})
+    assert not drain.last("failed").data["retry"]
+    assert drain.phase() == m.LEFT
+
+
 def test_a_queued_migration_waits_as_long_as_the_queue_moves_on():
     options = replace(QUICK, max_parallel=3)
     drain = Drain(guest("g1"), guest("g2"), guest("g3"), options=options).tick()

@@ -12,6 +12,15 @@ import pytest
 from ansible_collections.lowtide.compute.plugins.module_utils import _engine
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import drain
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import Event
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases import (
+    confirming,
+    leaving,
+    migrating,
+    recovering,
+    tick,
+    verifying,
+    waiting,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._report.events import (
     KINDS,
     because,
@@ -19,6 +28,18 @@ from ansible_collections.lowtide.compute.plugins.module_utils._report.events imp
 )
 
 GIB = 1 << 30
+#: Whatever tells of something.
+TELLERS = (
+    _engine,
+    drain,
+    confirming,
+    leaving,
+    migrating,
+    recovering,
+    tick,
+    verifying,
+    waiting,
+)
 
 
 def line(kind, name="vm-a", **data):
@@ -161,6 +182,6 @@ def told_by(module):
 
 
 def test_every_event_that_is_told_has_words():
-    told = told_by(drain) | told_by(_engine)
+    told = set().union(*map(told_by, TELLERS))
     assert {"moved", "unreachable"} <= told
     assert told <= KINDS

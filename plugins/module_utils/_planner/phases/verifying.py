@@ -1,0 +1,86 @@
+# Copyright (c) 2026, The Lowtide authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Verifying: a guest that left its source counts as moved when every witness says so.
+
+This module util is **PRIVATE** to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases.tick import (
+    Tick,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.verify import first_problem
+
+SOFT_DELETED_REMEDY = "delete it for good (openstack server delete --force) or restore it"
+
+
+def verifying(tick: Tick, move: m.Move) -> None:
+    evidence = tick.seen.evidence.get(move.guest_id)
+    if evidence is None:
+        _no_evidence(tick, move)
+    elif not evidence.exists:
+        _gone(tick, move, "deleted meanwhile")
+    elif evidence.vm_state == "shelved_offloaded":
+        _gone(tick, move, "shelved and offloaded meanwhile")
+    elif tick.on_source(move) is not None and not _is_ghost(tick, move, evidence):
+        tick.enter(move, m.WAITING, not_before=tick.now + tick.options.retry_delay)
+    else:
+        _weigh(tick, move, evidence)
+
+
+def _is_ghost(tick: Tick, move: m.Move, evidence: m.Evidence) -> bool:
+    """Nova has it on its source, yet says that its newest migration took it away."""
+    newest = tick.newest.get(move.guest_id)
+    completed = newest is not None and newest.id == move.migration_id and newest.succeeded
+    return completed and evidence.host == move.source
+
+
+def _no_evidence(tick: Tick, move: m.Move) -> None:
+    if tick.waited(move) <= max(tick.options.verify_timeout, tick.options.api_patience):
+        tick.verify(move)
+        return
+    reason = "the APIs that could tell whether it arrived do not answer"
+    _doubt(tick, move, "no_evidence", reason, "bring them back, then run again")
+
+
+def _gone(tick: Tick, move: m.Move, reason: str) -> None:
+    tick.tell("gone", tick.enter(move, m.GONE, code="gone", reason=reason, remedy=""))
+
+
+def _weigh(tick: Tick, move: m.Move, evidence: m.Evidence) -> None:
+    problem = first_problem(evidence, move)
+    if problem is None:
+        _moved(tick, move, evidence)
+    elif evidence.vm_state == "soft-delete" and evidence.host == move.source:
+        tick.leave(move, "soft_deleted", "soft-deleted meanwhile", SOFT_DELETED_REMEDY)
+    elif tick.waited(move) <= tick.options.verify_timeout:
+        tick.verify(move)
+    else:
+        where = {} if evidence.host == move.source else {"destination": evidence.host}
+        _doubt(tick, move, problem.code, problem.detail, problem.remedy, **where)
+
+
+def _doubt(tick: Tick, move: m.Move, code: str, reason: str, remedy: str, **more: object) -> None:
+    """Not proven: left if Nova lists it on the host, unverified if it does not."""
+    if tick.on_source(move) is not None:
+        tick.leave(move, code, reason, remedy)
+        return
+    doubtful = {"code": code, "reason": reason, "remedy": remedy, **more}
+    tick.give_up(tick.enter(move, m.UNVERIFIED, **doubtful))
+
+
+def _moved(tick: Tick, move: m.Move, evidence: m.Evidence) -> None:
+    move = tick.enter(
+        move, m.MOVED, destination=evidence.host, code="verified", reason="", remedy=""
+    )
+    tick.tell(
+        "moved",
+        move,
+        destination=move.destination,
+        seconds=round(move.ended_at - move.started_at, 1) if move.started_at else 0.0,
+        bytes=move.copied_bytes,
+        method=move.method,
+        attempts=move.attempts,
+    )
