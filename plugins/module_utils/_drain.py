@@ -22,6 +22,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
     HostNotReady,
     NotDrained,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.clock import Clock
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud import Cloud
 from ansible_collections.lowtide.compute.plugins.module_utils._mark import run_id_of, since_of
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.codec import decode, encode
@@ -135,18 +136,19 @@ def changed_by(ledger: Ledger) -> bool:
     return acted or bool(ledger.disabled_at)
 
 
-def conclude(cloud: Cloud, ended: Run, step: Mapping[str, Any], now: float) -> dict[str, Any]:
+def conclude(cloud: Cloud, clock: Clock, ended: Run, step: Mapping[str, Any]) -> dict[str, Any]:
     """The result of a run that is over, after one more look at the whole host.
 
     ``step``: what the last step adds to it. Raises NotDrained, with the result, when anything
     is left.
     """
+    problems = check_host(cloud, clock, ended.plan, ended.ledger).problems
     result = run_result(
         ended.plan,
         ended.ledger,
-        now,
+        clock.now(),
         changed=changed_by(ended.ledger),
-        problems=check_host(cloud, ended.plan, ended.ledger).problems,
+        problems=problems,
     )
     result |= {**step, "diff": run_diff(ended.plan, ended.ledger)}
     if result["outcome"] == "not_drained":

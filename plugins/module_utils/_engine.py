@@ -29,6 +29,9 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.verify im
     judge_host,
 )
 
+#: Seconds for which Nova may still hold the allocation of a migration that is over, and the
+#: pause between two looks.
+LEFTOVER_GRACE, LEFTOVER_PAUSE = 15.0, 2.0
 READS = frozenset({"verify", "explain", "ask_alive", "progress"})
 
 
@@ -220,8 +223,20 @@ def _read(cloud: Cloud, action: m.Action, answers: m.Observation) -> None:
         target[guest] = answer
 
 
-def check_host(cloud: Cloud, plan: m.Plan, ledger: m.Ledger) -> HostVerdict:
-    """Is the host of the plan empty, by Nova and by Placement? A few list calls."""
+def check_host(cloud: Cloud, clock: Clock, plan: m.Plan, ledger: m.Ledger) -> HostVerdict:
+    """Is the host of the plan empty, by Nova and by Placement? A few list calls.
+
+    What passes by itself is looked at again for LEFTOVER_GRACE seconds.
+    """
+    until = clock.now() + LEFTOVER_GRACE
+    while True:
+        verdict = _look_at_host(cloud, plan, ledger)
+        if not verdict.may_pass or clock.now() >= until:
+            return verdict
+        clock.sleep(LEFTOVER_PAUSE)
+
+
+def _look_at_host(cloud: Cloud, plan: m.Plan, ledger: m.Ledger) -> HostVerdict:
     seen = cloud.observe(plan.scope)
     excluded = [mv.guest_id for mv in ledger.moves.values() if mv.phase == m.SKIPPED]
     return judge_host(

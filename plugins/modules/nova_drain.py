@@ -310,7 +310,7 @@ def handle(task: Task) -> dict[str, Any]:
             "it, or enabled it meanwhile, so it will not be enabled again from here"
         )
     step["marked"] = bool(run_id_of(reason))
-    return conclude(task.cloud, ended, step, task.clock.now())
+    return conclude(task.cloud, task.clock, ended, step)
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def test_a_drain_that_nothing_prevents_empties_the_host(drain: Drain):
     outcome = simulation.run()
     assert set(outcome.phases().values()) <= {m.MOVED}, outcome.ledger
     assert not simulation.on_source()
-    assert check_host(simulation.cloud, outcome.plan, outcome.ledger).empty
+    assert check_host(simulation.cloud, simulation.clock, outcome.plan, outcome.ledger).empty
 
 
 @simulated

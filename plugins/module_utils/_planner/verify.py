@@ -134,11 +134,15 @@ def _attachments(evidence: Evidence) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class HostVerdict:
-    """Is the host empty. ``excluded`` guests may be there; everything else is a problem."""
+    """Is the host empty. ``excluded`` guests may be there; everything else is a problem.
+
+    ``may_pass``: all that is wrong are allocations, which Nova deletes a moment after a move.
+    """
 
     empty: bool
     problems: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    may_pass: bool = False
 
 
 def judge_host(
@@ -157,6 +161,7 @@ def judge_host(
     left = [guest for guest in present if guest not in allowed]
     by_uuid = {m.uuid: m for m in migrations}
     problems = [f"guest {guest} is still on {host}" for guest in left]
+    held: list[str] = []
     for consumer in consumers:
         if consumer in allowed or consumer in left:
             continue
@@ -164,7 +169,7 @@ def judge_host(
         if migration and migration.guest_id in allowed:
             continue
         owner = f"migration of guest {migration.guest_id}" if migration else f"consumer {consumer}"
-        problems.append(f"Placement: {owner} still holds an allocation on {host}")
+        held.append(f"Placement: {owner} still holds an allocation on {host}")
     problems += [
         f"guest {m.guest_id} waits for confirmation, its disks are still on {host}"
         for m in by_uuid.values()
@@ -175,4 +180,7 @@ def judge_host(
         for m in by_uuid.values()
         if m.in_flight and m.destination == host and m.guest_id not in allowed
     ]
-    return HostVerdict(not problems, tuple(problems), tuple(sorted(allowed)))
+    may_pass = bool(held) and not problems
+    return HostVerdict(
+        not problems and not held, (*problems, *held), tuple(sorted(allowed)), may_pass
+    )

@@ -149,7 +149,7 @@ def test_a_host_is_drained():
     ended = session.run()
     assert ended.done
     assert session.kinds == ["disabled", "started", "started", "moved", "moved", "done"]
-    verdict = check_host(session.cloud, session.plan, session.ledger)
+    verdict = check_host(session.cloud, session.clock, session.plan, session.ledger)
     assert verdict.empty
 
 
@@ -375,8 +375,28 @@ def test_a_guest_that_stays_is_a_problem_unless_it_was_excluded():
     options = replace(QUICK, exclude=m.Exclusions(ids=("g1",)))
     session = Session(guest("g1"), guest("g2", vm_state="rescued"), options=options)
     assert session.run().done
-    verdict = check_host(session.cloud, session.plan, session.ledger)
+    verdict = check_host(session.cloud, session.clock, session.plan, session.ledger)
     assert not verdict.empty
     assert verdict.excluded == ("g1",)
     assert len(verdict.problems) == 1
     assert "g2" in verdict.problems[0]
+
+
+def test_an_allocation_that_nova_is_about_to_delete_is_waited_for():
+    session = Session(guest("g1"))
+    session.run()
+    held = iter([("migration-1",), ("migration-1",), ()])
+    session.cloud.host_allocations = lambda host: next(held)
+    assert check_host(session.cloud, session.clock, session.plan, session.ledger).empty
+    assert next(held, "spent") == "spent"
+
+
+def test_an_allocation_that_stays_is_a_problem():
+    session = Session(guest("g1"))
+    session.run()
+    session.cloud.host_allocations = lambda host: ("stranger",)
+    began = session.clock.now()
+    verdict = check_host(session.cloud, session.clock, session.plan, session.ledger)
+    assert not verdict.empty
+    assert "stranger" in verdict.problems[0]
+    assert 15 <= session.clock.now() - began < 20
