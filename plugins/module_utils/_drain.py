@@ -7,6 +7,9 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -110,8 +113,9 @@ def begin(service: Service, now: float, fresh_run_id: str) -> Ledger:
 def resume(state: Mapping[str, Any]) -> tuple[Plan, Ledger]:
     """Plan and ledger from what :func:`keep` returned; raises BadOption for anything else."""
     try:
-        return decode(Plan, state["plan"]), decode(Ledger, state["ledger"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        kept = json.loads(zlib.decompress(base64.b64decode(state["packed"])))
+        return decode(Plan, kept["plan"]), decode(Ledger, kept["ledger"])
+    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
         raise BadOption(
             "state",
             "{...}",
@@ -120,9 +124,14 @@ def resume(state: Mapping[str, Any]) -> tuple[Plan, Ledger]:
         ) from error
 
 
-def keep(run: Run) -> dict[str, Any]:
-    """What the next step needs to know."""
-    return {"plan": encode(run.plan), "ledger": encode(run.ledger)}
+def keep(run: Run, now: float) -> dict[str, str]:
+    """What the next step needs to know, packed: Ansible logs the options of every call.
+
+    ``now`` makes each state another one. The option is a secret to Ansible, so that it is kept
+    out of the log, and a state that is returned as it was given would be blotted out.
+    """
+    kept = {"at": now, "plan": encode(run.plan), "ledger": encode(run.ledger)}
+    return {"packed": base64.b64encode(zlib.compress(json.dumps(kept).encode())).decode()}
 
 
 def wrote(events: Iterable[Event]) -> bool:

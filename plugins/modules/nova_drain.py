@@ -261,7 +261,7 @@ SPEC = {
     "progress": {"type": "str", "choices": ["none", "summary", "detail"], "default": "summary"},
     "progress_interval": {"type": "float", "default": 30.0},
     "step_seconds": {"type": "float", "default": 10.0},
-    "state": {"type": "dict", "default": {}},
+    "state": {"type": "dict", "default": {}, "no_log": True},
 }
 
 
@@ -301,7 +301,7 @@ def handle(task: Task) -> dict[str, Any]:
             "changed": wrote(ended.events),
             "outcome": "unfinished",
             "msg": step["progress"],
-            "state": keep(ended),
+            "state": keep(ended, now),
         }
     reason = task.cloud.service(host).disabled_reason
     if not run_id_of(reason):

@@ -234,7 +234,9 @@ def _shortened(text: str) -> str:
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, ksa.HttpError):
         return error.http_status in TRANSIENT
-    return isinstance(error, (ksa.RetriableConnectionFailure, ksa.DiscoveryFailure))
+    # NotSupported: the SDK saw no version document, which an API that fails does not show.
+    passing = (ksa.RetriableConnectionFailure, ksa.DiscoveryFailure, sdk.NotSupported)
+    return isinstance(error, passing)
 
 
 def patiently(call: Callable[[], Any]) -> Any:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 
 import pytest
 
@@ -52,12 +54,25 @@ def test_a_run_has_a_name_of_its_own_otherwise(reason):
 def test_plan_and_ledger_survive_the_way_through_ansible():
     plan = make_plan(survey(guest("g1"), guest("g2", vm_state="stopped")), Options())
     run = Run(plan, drain.begin(service(), 7.0, "r"))
-    assert drain.resume(json.loads(json.dumps(drain.keep(run)))) == (run.plan, run.ledger)
+    state = json.loads(json.dumps(drain.keep(run, 7.0)))
+    assert drain.resume(state) == (run.plan, run.ledger)
+    assert drain.keep(run, 8.0) != state
+
+
+def packed(value):
+    return {"packed": base64.b64encode(zlib.compress(json.dumps(value).encode())).decode()}
 
 
 @pytest.mark.parametrize(
     "state",
-    [{"x": 1}, {"plan": {}, "ledger": {}}, {"plan": {"scope": 3}, "ledger": {}}, {"plan": 1}],
+    [
+        {"x": 1},
+        {"packed": "no base64!"},
+        {"packed": "AAAA"},
+        packed([1]),
+        packed({"plan": {}, "ledger": {}}),
+        packed({"plan": {"scope": {"colour": "blue"}}, "ledger": {}}),
+    ],
 )
 def test_a_state_that_is_none_of_ours(state):
     with pytest.raises(BadOption, match=r"^state: "):

@@ -196,6 +196,7 @@ def test_what_nobody_foresaw_is_not_hidden():
         (ksa.ConnectFailure(), True),
         (ksa.ServiceUnavailable(), True),
         (ksa.InternalServerError(), True),
+        (sdk.NotSupported("no version"), True),
         (ksa.Unauthorized(), False),
         (ksa.MissingRequiredOptions([]), False),
     ],
