@@ -44,16 +44,6 @@ PARTS = {
 }
 FAST = ("ruff", "unit")
 ALL = tuple(part for part in PARTS if part != "ruff")  # lint runs it too
-NEEDS = {
-    "integration": "tests/integration",
-    "molecule": "molecule",
-    "simulation": "tests/simulation",
-    "lab-unit": "lab/tests",
-    "build-check": "playbooks",
-    "compat": "playbooks",
-    "importer": "README.md",
-    "docs-lint": "plugins/modules",
-}
 
 
 @dataclasses.dataclass
@@ -67,7 +57,7 @@ class Tally:
 
 @dataclasses.dataclass
 class Outcome:
-    """How one part ended: `verdict` is ok, FAILED or none (nothing to do), `reason` says why."""
+    """How one part ended: `verdict` is ok or FAILED, `reason` says why it failed."""
 
     part: str
     verdict: str
@@ -163,9 +153,6 @@ class Runner:
             print(f"  {part:<12} {outcome.verdict:<7} {outcome.seconds:6.1f} s", flush=True)
 
     def _run_part(self, part: str) -> Outcome:
-        if not IN_CI and part in NEEDS and not (ROOT / NEEDS[part]).exists():
-            (LOGS / f"{part}.log").write_text(f"nothing to do yet: no {NEEDS[part]}\n")
-            return Outcome(part, "none", 0.0, Tally(), f"nothing to do yet: no {NEEDS[part]}")
         for stale in REPORTS.glob(f"{part}.*xml"):
             stale.unlink()
         started = time.monotonic()
