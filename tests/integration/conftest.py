@@ -32,6 +32,11 @@ CLIENT = "lowtide.compute"
 START_SECONDS, SEED_SECONDS, MODULE_SECONDS = 300, 900, 600
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The tests' own use of the SDK warns of what its next release removes, hundreds of times."""
+    config.addinivalue_line("filterwarnings", r"ignore:::openstack\..*")
+
+
 @dataclass(frozen=True)
 class Lab:
     """A running lab: its state directory, and what tests ask of it."""
