@@ -27,8 +27,11 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.clock import Clock
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud import Cloud
-from ansible_collections.lowtide.compute.plugins.module_utils._mark import run_id_of, since_of
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.codec import decode, encode
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.mark import (
+    run_id_of,
+    since_of,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     Event,
     Guest,

@@ -22,13 +22,13 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
     NotFound,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud import OpenStackCloud
-from ansible_collections.lowtide.compute.plugins.module_utils._mark import new_run_id
 from ansible_collections.lowtide.compute.plugins.module_utils._module import Task
 from ansible_collections.lowtide.compute.plugins.module_utils._options import (
     MOVE_SPEC,
     exact_host,
     read_options,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.mark import new_run_id
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     BLOCKED,
     COLD,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import HostNotReady
-from ansible_collections.lowtide.compute.plugins.module_utils._mark import (
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.mark import (
     marked,
     run_id_of,
     text_of,

@@ -149,9 +149,9 @@ remedy:
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import BadOption
-from ansible_collections.lowtide.compute.plugins.module_utils._mark import new_run_id
 from ansible_collections.lowtide.compute.plugins.module_utils._module import Task, run
 from ansible_collections.lowtide.compute.plugins.module_utils._options import exact_host
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.mark import new_run_id
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import Service
 from ansible_collections.lowtide.compute.plugins.module_utils._service import (
     desired,

@@ -242,12 +242,15 @@ from ansible_collections.lowtide.compute.plugins.module_utils._drain import (
     resume,
     wrote,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._mark import new_run_id, run_id_of
 from ansible_collections.lowtide.compute.plugins.module_utils._module import Task, run
 from ansible_collections.lowtide.compute.plugins.module_utils._options import (
     DRAIN_SPEC,
     exact_host,
     read_options,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.mark import (
+    new_run_id,
+    run_id_of,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._report.result import (
     plan_diff,

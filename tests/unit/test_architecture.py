@@ -48,8 +48,7 @@ ROOMS = (
     Room(
         "plugins.modules",
         utils(
-            "_module _options _mark _service _drain _guests"
-            " _errors _engine _planner _gateways _report"
+            "_module _options _service _drain _guests _errors _engine _planner _gateways _report"
         ),
         ANSIBLE,
     ),
@@ -59,13 +58,12 @@ ROOMS = (
     # What several modules share, from the outside in.
     Room(
         UTILS + "_guests",
-        utils("_drain _module _options _mark _errors _engine _planner _gateways _report"),
+        utils("_drain _module _options _errors _engine _planner _gateways _report"),
     ),
-    Room(UTILS + "_drain", utils("_mark _errors _engine _planner _gateways _report")),
+    Room(UTILS + "_drain", utils("_errors _engine _planner _gateways _report")),
     Room(UTILS + "_module", utils("_errors _gateways"), ANSIBLE),
     Room(UTILS + "_options", utils("_errors _planner.model")),
-    Room(UTILS + "_mark"),
-    Room(UTILS + "_service", utils("_mark _errors _planner.model")),
+    Room(UTILS + "_service", utils("_errors _planner.mark _planner.model")),
     # The house proper.
     Room(UTILS + "_engine", utils("_planner _gateways _errors")),
     Room(UTILS + "_gateways", utils("_gateways _planner.model _errors"), ANSIBLE | SDK),

@@ -21,6 +21,10 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner import mo
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import (
     excluded_by,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.mark import (
+    marked,
+    run_id_of,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases.confirming import (
     confirming,
 )
@@ -101,7 +105,7 @@ def must_disable_first(tick: Tick) -> bool:
         _note_own_mark(tick, service)
         return False
     if tick.ledger.ticks == 0:
-        reason = f"lowtide:{tick.ledger.run_id}: drain"
+        reason = marked(tick.ledger.run_id, "drain")
         tick.actions.append(m.Action("disable", host=service.host, text=reason))
         tick.tell("disabled", host=service.host, reason=reason)
         tick.ledger = replace(tick.ledger, disabled_at=tick.now)
@@ -124,7 +128,8 @@ def _note_own_mark(tick: Tick, service: m.Service) -> None:
 
 
 def _is_marked(tick: Tick, service: m.Service) -> bool:
-    return service.disabled_reason.startswith(f"lowtide:{tick.ledger.run_id}:")
+    owner = run_id_of(service.disabled_reason)
+    return bool(owner) and owner == tick.ledger.run_id
 
 
 def meet_guests(tick: Tick) -> None:

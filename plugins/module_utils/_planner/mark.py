@@ -10,15 +10,17 @@ start in UTC, and four hex digits.
 from __future__ import annotations
 
 import re
-import time
+from datetime import UTC, datetime, timedelta
 
 RUN_ID = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-[0-9a-f]{4}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MARK = re.compile(r"lowtide:([^:\s]+):\s*(.*)", re.DOTALL)
 
 
 def new_run_id(now: float, chance: str) -> str:
     """The id of a run that starts ``now`` (epoch seconds); ``chance``: four hex digits."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)) + f"-{chance}"
+    began = _EPOCH + timedelta(seconds=int(now))
+    return began.strftime("%Y%m%dT%H%M%SZ") + f"-{chance}"
 
 
 def marked(run_id: str, text: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.lowtide.compute.plugins.module_utils import _mark as mark
+from ansible_collections.lowtide.compute.plugins.module_utils._planner import mark
 
 
 def test_a_mark_is_read_as_it_was_written():
