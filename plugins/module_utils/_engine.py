@@ -210,7 +210,7 @@ def _read(cloud: Cloud, action: m.Action, answers: m.Observation) -> None:
     guest = action.guest_id
     reads: Mapping[str, tuple[dict[str, Any], Callable[[], Any]]] = {
         "verify": (answers.evidence, lambda: cloud.evidence(guest, action.migration_uuid)),
-        "explain": (answers.causes, lambda: cloud.cause(guest, action.migration_uuid)),
+        "explain": (answers.causes, lambda: cloud.cause(guest)),
         "ask_alive": (answers.alive, lambda: cloud.alive(guest)),
         "progress": (answers.progress, lambda: cloud.progress(guest, action.migration_id)),
     }

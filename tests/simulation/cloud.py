@@ -206,7 +206,7 @@ class SimulatedCloud:
             and all(count == 1 for count in vm.attachments.values())
         )
 
-    def cause(self, guest_id: str, migration_uuid: str) -> str:
+    def cause(self, guest_id: str) -> str:
         self._read("cause")
         return self.world.vms[guest_id].cause
 

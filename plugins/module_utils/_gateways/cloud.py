@@ -63,7 +63,7 @@ class Cloud(Protocol):
     def evidence(self, guest_id: str, migration_uuid: str) -> Evidence:
         """What server, Placement, port bindings and volume attachments say of one guest."""
 
-    def cause(self, guest_id: str, migration_uuid: str) -> str:
+    def cause(self, guest_id: str) -> str:
         """Why the newest migration of a guest failed, in Nova's words; "" when it does not say."""
 
     def alive(self, guest_id: str) -> bool | None:
@@ -161,7 +161,7 @@ class OpenStackCloud:
             attachments={} if counts is None else {v: counts.get(v, 0) for v in guest.volumes},
         )
 
-    def cause(self, guest_id: str, migration_uuid: str) -> str:
+    def cause(self, guest_id: str) -> str:
         return self._nova.cause(guest_id)
 
     def alive(self, guest_id: str) -> bool | None:

@@ -185,9 +185,6 @@ class Survey:
     finished: tuple[Migration, ...] = ()
     unknown_consumers: tuple[str, ...] = ()
 
-    def service(self, host: str) -> Service | None:
-        return next((s for s in self.services if s.host == host), None)
-
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -382,8 +379,6 @@ SKIPPED = "excluded"
 
 #: Phases in which a guest holds one of the ``max_parallel`` places.
 HOLDING = frozenset({REQUESTED, MIGRATING, CONFIRMING})
-#: Phases that a guest never leaves.
-FINAL = frozenset({MOVED, UNVERIFIED, GONE, SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,6 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     PlanEntry,
 )
 
-ORDERS = ("longest_first", "shortest_first", "name")
-
 
 def arrange(entries: Iterable[PlanEntry], order: str) -> tuple[PlanEntry, ...]:
     """The entries in the order in which guests are to go.
@@ -95,7 +93,7 @@ def choose(
         if host is None:
             continue
         started.append((move, host))
-        groups.add(move.group_id or move.guest_id)
+        groups.add(move.group_id)
         bound_for[host] += 1
     return started
 

@@ -45,7 +45,7 @@ def recovering(tick: Tick, move: m.Move) -> None:
         heard = heard and tick.seen.alive.get(move.guest_id) is not None
     late = not tick.may_settle(move)
     if not late and (not heard or tick.waited(move) < FAILURE_GRACE or guest.task_state):
-        tick.do("explain", move, migration_uuid=move.migration_uuid)
+        tick.do("explain", move)
         if in_error:
             tick.do("ask_alive", move)
         return

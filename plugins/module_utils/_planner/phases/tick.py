@@ -154,14 +154,14 @@ class Tick:
 
 def tracked(migration: m.Migration) -> dict[str, object]:
     """What a move keeps of its migration."""
-    tracked: dict[str, object] = {
+    kept: dict[str, object] = {
         "migration_id": migration.id,
         "migration_uuid": migration.uuid,
         "migration_status": migration.status,
     }
     if migration.destination:
-        tracked["destination"] = migration.destination
-    return tracked
+        kept["destination"] = migration.destination
+    return kept
 
 
 def by_others(move: m.Move, migration: m.Migration) -> bool:

@@ -95,7 +95,7 @@ class ScriptedCloud:
         seen = self.guests[guest_id]
         return m.Evidence(True, seen.host, seen.vm_state, "", seen.power_state, (seen.host,))
 
-    def cause(self, guest_id, migration_uuid):
+    def cause(self, guest_id):
         self._ask("cause", guest_id)
         return "because"
 
