@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ from keystoneauth1.exceptions import ClientException
 from openstack import exceptions
 
 from lab import seed_catalog, seed_plan
+from lab.control_client import send
 from lab.scenario import Guest, Host, Nic, Scenario
 from lab.seed_catalog import Catalog, SeedError
 from lab.seed_plan import ALTER, CREATE, DONE, LOCK, WAIT, Unreachable, View
@@ -127,15 +126,8 @@ class Control:
         return self._send("POST", path, body)
 
     def _send(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(
-            self._url + path,
-            method=method,
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.loads(answer.read() or b"null")
+            return send(self._url, method, path, body)
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace").strip()
             raise SeedError(f"control API: {method} {path}: {error.code}: {text}") from error

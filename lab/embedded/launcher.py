@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 
 from lab import scenario as scenarios
 from lab.backend import LabError
+from lab.control_client import send
 from lab.embedded import api_faults, config, databases, processes, request_log
 from lab.embedded.processes import Process
 from lab.embedded.settings import MARKER, PROJECT, SERVICES, Settings
@@ -294,15 +294,8 @@ class EmbeddedBackend:
     def control(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Ask the control API; raise LabError with its reason when it refuses."""
         self._need_running()
-        request = urllib.request.Request(
-            self.settings.control_url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return json.load(response)
+            return send(self.settings.control_url, method, path, body)
         except urllib.error.HTTPError as error:
             raise LabError(json.load(error)["error"]) from None
         except OSError as error:
