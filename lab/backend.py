@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol, runtime_checkable
+
+CRASH_TARGETS = ("compute", "power")
 
 
 class LabError(Exception):
@@ -28,11 +30,14 @@ class Backend(Protocol):
     def seed(self, scenario: Path) -> None:
         """Create a scenario's population in the running cloud."""
 
-    def crash(self, host: str, when: str) -> None:
-        """Stop a host's compute service dead, now or at a point of its next migration."""
+    def crash(self, host: str, when: str, what: str) -> None:
+        """Stop a host's compute service (`what` is "compute") or the host itself ("power") dead.
+
+        ``when``: "now", or a moment of the host's next outgoing migration.
+        """
 
     def start(self, host: str) -> None:
-        """Start a crashed host's compute service again."""
+        """Start again what a crash of a host has stopped."""
 
     def log_files(self, service: str) -> list[Path]:
         """Return the files that a service writes, the most telling one first."""
@@ -48,3 +53,23 @@ class Backend(Protocol):
 
     def clear_faults(self) -> None:
         """Forget every API fault and every fault of a guest."""
+
+
+@runtime_checkable
+class MachineBackend(Backend, Protocol):
+    """A backend whose hosts are machines of their own."""
+
+    def set_rate(self, rate: str, hosts: Sequence[str]) -> None:
+        """Limit what hosts (none named: every one) send on the migration network, or `off`."""
+
+    def set_mtu(self, mtu: int, hosts: Sequence[str]) -> None:
+        """Have the migration network drop larger frames at hosts' (none named: all) ports."""
+
+    def enter(self, machine: str, command: Sequence[str], net_only: bool) -> NoReturn:
+        """Become a command in a machine, or one of the real machine in its network only."""
+
+    def inventory(self) -> str:
+        """Return the text of the Ansible inventory."""
+
+    def order_guest(self, name: str, order: str) -> str:
+        """Give an order to a guest's agent and return its answer."""

@@ -14,11 +14,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.backend import Backend, LabError
+from lab import state
+from lab.backend import CRASH_TARGETS, Backend, LabError, MachineBackend
 from lab.scenario import API_ACTIONS, API_SERVICES, CRASH_MOMENTS, ScenarioError
 
 PROGRAM = "lab"
 LOG_LINES = 100
+NAME_WIDTH = 30
+BACKENDS = ("embedded", "hypervisors")
+BACKEND_HELP = "default: what the state directory holds, else $LAB_BACKEND or embedded"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _backend(options: argparse.Namespace) -> Backend:
+    """Return the backend of the lab in the state directory, or the one to start there."""
+    recorded = state.backend_of(Path(os.path.abspath(os.path.expanduser(options.state))))
+    wanted = options.backend or recorded or os.environ.get("LAB_BACKEND") or BACKENDS[0]
+    if wanted not in BACKENDS:
+        raise LabError(f"LAB_BACKEND {wanted!r}: choose one of: {', '.join(BACKENDS)}")
+    if recorded not in (None, wanted):
+        raise LabError(
+            f"--backend {wanted}: the lab in {options.state} is of the backend {recorded}; "
+            "give another --state, or remove that directory after `lab down`"
+        )
+    return _hypervisors(options) if wanted == "hypervisors" else _embedded(options)
+
+
+def _embedded(options: argparse.Namespace) -> Backend:
     from lab.embedded.launcher import EmbeddedBackend
     from lab.embedded.settings import Settings
 
@@ -47,6 +65,22 @@ def _backend(options: argparse.Namespace) -> Backend:
     else:
         settings = Settings.load_or_default(options.state)
     return EmbeddedBackend(settings, _tell)
+
+
+def _hypervisors(options: argparse.Namespace) -> Backend:
+    from lab.hypervisors.backend import HypervisorBackend
+    from lab.hypervisors.settings import Settings
+
+    return HypervisorBackend(Settings.create(options.state), _tell)
+
+
+def _with_machines(backend: Backend, command: str) -> MachineBackend:
+    if not isinstance(backend, MachineBackend):
+        raise LabError(
+            f"{command}: the hosts of the embedded lab are no machines; "
+            "start a lab with `lab up --backend hypervisors`"
+        )
+    return backend
 
 
 def _tell(line: str) -> None:
@@ -59,7 +93,10 @@ def _tell(line: str) -> None:
 def _up(backend: Backend, options: argparse.Namespace) -> None:
     backend.up(options.scenario, options.restart)
     status = backend.status()
-    print(f"export OS_CLIENT_CONFIG_FILE={status['clouds_file']} OS_CLOUD=lab")
+    if isinstance(backend, MachineBackend):
+        print(f"{PROGRAM} exec --state {options.state} --net-only ctl -- COMMAND")
+    else:
+        print(f"export OS_CLIENT_CONFIG_FILE={status['clouds_file']} OS_CLOUD=lab")
 
 
 def _down(backend: Backend, _options: argparse.Namespace) -> None:
@@ -78,10 +115,17 @@ def _status(backend: Backend, options: argparse.Namespace) -> None:
 
 
 def _print_status(status: dict[str, Any]) -> None:
-    print(f"state {status['state']}, port base {status['port_base']}")
+    base = f", port base {status['port_base']}" if "port_base" in status else ""
+    print(f"state {status['state']}{base}")
+    for entry in status.get("machines", []):
+        power = "on" if entry["running"] else "off"
+        print(
+            f"{entry['machine']:<10} {power:<4} {entry['address']:<12} {entry['memory_mib']:>6} MiB"
+        )
     for entry in status["services"]:
-        state = "ready" if entry["ready"] else "starting" if entry["running"] else "stopped"
-        line = f"{entry['service']:<10} {state:<9}"
+        word = "ready" if entry["ready"] else "starting" if entry["running"] else "stopped"
+        name = "/".join(entry[key] for key in ("machine", "service") if key in entry)
+        line = f"{name:<{NAME_WIDTH}} {word:<9}"
         if entry["running"]:
             line += f" pid {entry['pid']:<8} {entry['memory_mib'] or 0:>5} MiB"
             line += f" {entry['cpu_seconds'] or 0:>7.1f} s of processor time"
@@ -98,11 +142,35 @@ def _seed(backend: Backend, options: argparse.Namespace) -> None:
 
 
 def _crash(backend: Backend, options: argparse.Namespace) -> None:
-    backend.crash(options.host, options.when)
+    backend.crash(options.host, options.when, options.what)
 
 
 def _start(backend: Backend, options: argparse.Namespace) -> None:
     backend.start(options.host)
+
+
+def _rate(backend: Backend, options: argparse.Namespace) -> None:
+    _with_machines(backend, "rate").set_rate(options.rate, options.hosts)
+
+
+def _mtu(backend: Backend, options: argparse.Namespace) -> None:
+    _with_machines(backend, "mtu").set_mtu(options.mtu, options.hosts)
+
+
+def _exec(backend: Backend, options: argparse.Namespace) -> None:
+    command = options.words[1:] if options.words[:1] == ["--"] else options.words
+    if not command:
+        raise LabError("exec: name a command, for instance: exec cmp-1 -- virsh list")
+    _with_machines(backend, "exec").enter(options.machine, command, options.net_only)
+
+
+def _inventory(backend: Backend, _options: argparse.Namespace) -> None:
+    print(_with_machines(backend, "inventory").inventory(), end="")
+
+
+def _guest(backend: Backend, options: argparse.Namespace) -> None:
+    order = " ".join(options.order)
+    print(_with_machines(backend, "guest").order_guest(options.guest, order))
 
 
 def _log(backend: Backend, options: argparse.Namespace) -> None:
@@ -177,6 +245,7 @@ def _pattern(text: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser.add_argument("--backend", choices=BACKENDS, help=BACKEND_HELP)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[..., None], text: str) -> argparse.ArgumentParser:
@@ -186,13 +255,15 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     up = command("up", _up, "start the cloud of a scenario, empty")
-    up.add_argument("--scenario", type=Path, help="YAML file (default: four equal hosts)")
+    # Given after the command too; suppressed, so that it does not undo what came before.
+    up.add_argument("--backend", choices=BACKENDS, default=argparse.SUPPRESS, help=BACKEND_HELP)
+    up.add_argument("--scenario", type=Path, help="YAML file (default: a few equal hosts)")
     up.add_argument("--restart", action="store_true", help="replace a lab that runs already")
     up.add_argument(
         "--port-base",
         type=int,
         default=os.environ.get("LAB_PORT_BASE", "18000"),
-        help="first port (default: $LAB_PORT_BASE or 18000)",
+        help="first port of the embedded lab (default: $LAB_PORT_BASE or 18000)",
     )
     command("down", _down, "stop the cloud; its logs stay")
     status = command("status", _status, "show what runs; ends 1 unless everything does")
@@ -200,6 +271,7 @@ def _parser() -> argparse.ArgumentParser:
     seed = command("seed", _seed, "create a scenario's population")
     seed.add_argument("scenario", type=Path, metavar="FILE")
     _add_host_commands(command)
+    _add_machine_commands(command)
     _add_reading_commands(command)
     _add_faults(command("fault", _fault_clear, "make guests or APIs fail, or stop that"))
     return parser
@@ -213,7 +285,7 @@ def _add_state(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_host_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
-    crash = command("crash", _crash, "stop a host's nova-compute dead; its guests run on")
+    crash = command("crash", _crash, "stop a host's nova-compute, or the host, dead")
     crash.add_argument("host", metavar="HOST")
     crash.add_argument(
         "--when",
@@ -221,8 +293,39 @@ def _add_host_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         default="now",
         help="now (default), or at that moment of the host's next outgoing migration",
     )
-    start = command("start", _start, "start a crashed host's nova-compute again")
+    crash.add_argument(
+        "--what",
+        choices=CRASH_TARGETS,
+        default="compute",
+        help="compute: its guests run on (default); power: all is gone (hypervisors only)",
+    )
+    start = command("start", _start, "start again what a crash of a host has stopped")
     start.add_argument("host", metavar="HOST")
+
+
+def _add_machine_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add what only the hypervisors backend can do."""
+    rate = command("rate", _rate, "limit what hosts send on the migration network")
+    rate.add_argument("rate", metavar="RATE", help="such as 400mbit or 1gbit, or off")
+    rate.add_argument("hosts", nargs="*", metavar="HOST", help="default: every host")
+    mtu = command("mtu", _mtu, "have the migration network drop larger frames at hosts' ports")
+    mtu.add_argument("mtu", type=int, metavar="MTU", help="bytes, 576 to 9000 (as after up)")
+    mtu.add_argument("hosts", nargs="*", metavar="HOST", help="default: every host")
+    execute = command("exec", _exec, "run a command in a machine of the lab")
+    execute.add_argument(
+        "--net-only", action="store_true", help="a command of this machine, in the other's network"
+    )
+    execute.add_argument("machine", metavar="MACHINE", help="ctl, obs or a host")
+    execute.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    command("inventory", _inventory, "show the Ansible inventory of hosts and observer")
+    guest = command("guest", _guest, "tell a guest to write memory, or ask it")
+    guest.add_argument("guest", metavar="NAME|UUID|ADDRESS")
+    guest.add_argument(
+        "order",
+        nargs="+",
+        metavar="ORDER",
+        help="dirty MIB_PER_SECOND WORKING_SET_MIB, stop, or status",
+    )
 
 
 def _add_reading_commands(command: Callable[..., argparse.ArgumentParser]) -> None:

@@ -34,6 +34,9 @@ GUEST_STATES = (
     "soft_deleted",
 )
 CRASH_MOMENTS = ("now", "before_switchover", "during_switchover", "after_switchover")
+STORAGE = ("local", "shared")
+MIGRATION_NETWORK = ("configured", "bare")
+NETWORK_MANAGERS = ("none", "networkmanager", "networkd", "netplan")
 GROUP_POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity")
 API_SERVICES = ("identity", "image", "network", "compute", "volume", "placement")
 API_ACTIONS = ("500", "503", "hang", "reset")
@@ -82,7 +85,9 @@ class Host:
     and ``availability_zone``: names (default: none; a zone without an aggregate makes one of its
     own name). ``enabled``: whether its service is left enabled by ``lab seed`` (default true).
     ``crash``: its nova-compute dies at that moment of the next migration from it, once the
-    population is there (default: never).
+    population is there (default: never). ``network_manager``: what a real hypervisor configures
+    its migration interface with: networkmanager, networkd or netplan (default none: the lab does
+    it alone).
     """
 
     name: str = _option(pattern=NAME)
@@ -103,6 +108,7 @@ class Host:
     availability_zone: str | None = _option(None, pattern=NAME)
     enabled: bool = True
     crash: str | None = _option(None, choices=CRASH_MOMENTS)
+    network_manager: str = _option("none", choices=NETWORK_MANAGERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +282,14 @@ class Scenario:
 
     ``time_scale``: everything about migrations runs so many times faster (default 1).
     ``token_seconds``: how long tokens live (default 86400). ``migration_link_gbit_s``: each
-    host's link unless it says otherwise (default 10). ``nova``: section -> option -> value,
+    host's link unless it says otherwise (default 10). ``storage``: "local" or "shared", whether
+    real hypervisors have the guests' disks of their own or in common (default: local; the
+    embedded lab always shares). ``pretend_hardware``: whether real hypervisors show Nova the
+    processors, cells and memory that the hosts' keys say, not the machine's (default false; the
+    embedded lab always does). ``migration_network``: "configured" or "bare", whether the lab gives
+    real hypervisors their addresses on the migration network (default: configured), or leaves
+    that to whoever configures them. ``cloud``: whether there is an OpenStack (default true); real
+    hypervisors may be without: machines with libvirt. ``nova``: section -> option -> value,
     written over the lab's nova.conf (default nothing). The rest are lists of the classes above,
     empty by default, except ``hosts``, of which there is at least one.
     """
@@ -285,6 +298,10 @@ class Scenario:
     time_scale: float = _option(1.0, above=0)
     token_seconds: int = _option(86400, least=1)
     migration_link_gbit_s: float = _option(10.0, above=0)
+    storage: str | None = _option(None, choices=STORAGE)
+    pretend_hardware: bool = False
+    migration_network: str = _option("configured", choices=MIGRATION_NETWORK)
+    cloud: bool = True
     nova: Mapping[str, Mapping[str, str]] = _option({})
     hosts: tuple[Host, ...] = ()
     flavors: tuple[Flavor, ...] = ()

@@ -41,6 +41,7 @@ CALL_SECONDS = 300.0
 FAILURES = (exceptions.SDKException, ClientException)
 SHORTEST_PAUSE = 0.5
 Say = Callable[[str], None]
+Builder = Callable[[Any, Scenario, ThreadPoolExecutor], Catalog]
 Row = dict[str, Any]
 
 
@@ -69,9 +70,21 @@ def seed(
     ``clouds_file`` is the lab's clouds.yaml, ``control_url`` the root of its control API.
     Raises SeedError naming each guest that did not reach its state, and why.
     """
+    connection = connect(clouds_file, cloud)
+    return populate(scenario, connection, Control(control_url), seed_catalog.build, say)
+
+
+def populate(
+    scenario: Scenario, connection: Any, control: Control, build: Builder, say: Say = print
+) -> Summary:
+    """Do as `seed`, in a cloud whose catalogue ``build`` creates.
+
+    ``control`` does what no OpenStack API does: it gets a PUT of each guest's behaviour once it
+    is created, and a POST of each host's crash.
+    """
     started = time.monotonic()
     try:
-        created = _seed(scenario, _connect(clouds_file, cloud), Control(control_url))
+        created = _seed(scenario, connection, control, build)
     except FAILURES as error:
         raise SeedError(f"seeding {scenario.name}: {error}") from error
     summary = Summary(
@@ -84,7 +97,7 @@ def seed(
     return summary
 
 
-def _seed(scenario: Scenario, connection: Any, control: Control) -> int:
+def _seed(scenario: Scenario, connection: Any, control: Control, build: Builder) -> int:
     """Do it all, and return how many guests were created."""
     services = {s.host: s for s in connection.compute.services(binary="nova-compute")}
     missing = [host.name for host in scenario.hosts if host.name not in services]
@@ -94,14 +107,15 @@ def _seed(scenario: Scenario, connection: Any, control: Control) -> int:
             "start it with this scenario (`lab up --scenario FILE --restart`)"
         )
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="seed") as pool:
-        catalog = seed_catalog.build(connection, scenario, pool)
+        catalog = build(connection, scenario, pool)
         population = _Population(connection, control, scenario, catalog, pool)
         population.run()
     _arm_hosts(connection, control, scenario.hosts, services)
     return population.created
 
 
-def _connect(clouds_file: Path, cloud: str) -> Any:
+def connect(clouds_file: Path, cloud: str = "lab") -> Any:
+    """Return an SDK connection that calls itself lab-seed."""
     # Only the configuration takes the client's name; a Connection of a given one ignores it.
     config = openstack.config.OpenStackConfig(
         config_files=[str(clouds_file)], app_name="lab-seed", app_version="1"

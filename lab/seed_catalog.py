@@ -37,16 +37,17 @@ def build(connection: Any, scenario: Scenario, pool: ThreadPoolExecutor) -> Cata
 
     Raises SeedError for a volume that does not become available.
     """
-    _ensure_aggregates(connection, scenario.hosts)
+    ensure_aggregates(connection, scenario.hosts)
     images = pool.submit(_ensure_images, connection, scenario)
-    flavors = pool.submit(_ensure_flavors, connection, scenario)
+    flavors = pool.submit(ensure_flavors, connection, scenario)
     networks = pool.submit(_ensure_networks, connection, scenario)
-    groups = pool.submit(_ensure_groups, connection, scenario)
+    groups = pool.submit(ensure_groups, connection, scenario)
     volumes = _ensure_volumes(connection, scenario.volumes, images.result(), pool)
     return Catalog(flavors.result(), images.result(), networks.result(), volumes, groups.result())
 
 
-def _ensure_aggregates(connection: Any, hosts: Iterable[Host]) -> None:
+def ensure_aggregates(connection: Any, hosts: Iterable[Host]) -> None:
+    """Create the hosts' aggregates and zones, and put the hosts there."""
     known = {aggregate.name: aggregate for aggregate in connection.compute.aggregates()}
     for host in hosts:
         name = host.aggregate or host.availability_zone
@@ -77,7 +78,8 @@ def _ensure_images(connection: Any, scenario: Scenario) -> dict[str, str]:
     return known
 
 
-def _ensure_flavors(connection: Any, scenario: Scenario) -> dict[str, str]:
+def ensure_flavors(connection: Any, scenario: Scenario) -> dict[str, str]:
+    """Create what is missing of the flavors and return the identifiers of all, by name."""
     known = {flavor.name: flavor.id for flavor in connection.compute.flavors()}
     for flavor in scenario.flavors:
         if flavor.name not in known:
@@ -108,7 +110,8 @@ def _ensure_networks(connection: Any, scenario: Scenario) -> dict[str, str]:
     return known
 
 
-def _ensure_groups(connection: Any, scenario: Scenario) -> dict[str, str]:
+def ensure_groups(connection: Any, scenario: Scenario) -> dict[str, str]:
+    """Create what is missing of the server groups and return the identifiers, by name."""
     known = {group.name: group.id for group in connection.compute.server_groups()}
     for group in scenario.server_groups:
         if group.name not in known:

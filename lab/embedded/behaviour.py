@@ -13,6 +13,7 @@ from typing import Any
 from lab.embedded.physics import PAGE_BYTES, Guest
 
 MIB = 2**20
+_MAY_BE_NONE = ("working_set_mib", "resident_mib", "tail_mib", "fail_at_percent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Behaviour:
     """What is known of one guest.
 
     dirty_rate_mib_s: memory written per second; working_set_mib: written to at most (None: a
-    quarter of the RAM); resident_mib: to send in the first round (None: the RAM);
+    quarter of the RAM); resident_mib: not zero, to send in the first round (None: the RAM);
+    tail_mib: how much of it comes after the zero pages (None: all of it);
     fail_at_percent: the next `fail_times` migrations fail when so much of it has been sent (None:
     none does); never_converges: no round leaves little enough.
     """
@@ -28,19 +30,21 @@ class Behaviour:
     dirty_rate_mib_s: float = 5.0
     working_set_mib: float | None = None
     resident_mib: float | None = None
+    tail_mib: float | None = None
     fail_at_percent: float | None = None
     fail_times: int = 0
     never_converges: bool = False
 
     def memory(self, memory_bytes: int) -> Guest:
         """Return the model's guest, its sizes bounded by the memory that there is."""
-        resident = _bounded(self.resident_mib, memory_bytes, memory_bytes)
+        resident = max(PAGE_BYTES, _bounded(self.resident_mib, memory_bytes, memory_bytes))
         return Guest(
             memory_bytes=memory_bytes,
-            resident_bytes=max(PAGE_BYTES, resident),
+            resident_bytes=resident,
             dirty_bytes_s=self.dirty_rate_mib_s * MIB,
             working_set_bytes=_bounded(self.working_set_mib, memory_bytes // 4, resident),
             never_converges=self.never_converges,
+            tail_bytes=_bounded(self.tail_mib, resident, resident),
         )
 
 
@@ -93,7 +97,7 @@ def _check(changes: Mapping[str, Any]) -> None:
         if name == "never_converges":
             sensible = isinstance(value, bool)
         elif value is None:
-            sensible = name in ("working_set_mib", "resident_mib", "fail_at_percent")
+            sensible = name in _MAY_BE_NONE
         else:
             sensible = (
                 isinstance(value, int if name == "fail_times" else int | float)

@@ -6,16 +6,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab import clouds
 from lab.embedded.settings import PASSWORD, REGION, Settings
+from lab.ini import Ini, merged, render
 
 if TYPE_CHECKING:
     from lab.scenario import Scenario
-
-Ini = dict[str, dict[str, Any]]
 
 # The wheels bring their paste files and the like as data files.
 SHIPPED = Path(sys.prefix) / "etc"
@@ -46,19 +45,8 @@ def write(settings: Settings, scenario: Scenario | None = None) -> None:
     }
     for name, sections in files.items():
         (settings.etc / name).write_text(render(sections))
-    settings.clouds_file.write_text(json.dumps({"clouds": clouds(settings)}, indent=2) + "\n")
-
-
-def render(sections: Ini) -> str:
-    """Return the text of an ini file; a list is an option given several times."""
-    lines = []
-    for section, options in sections.items():
-        lines.append(f"[{section}]")
-        for option, value in options.items():
-            for item in value if isinstance(value, list) else [value]:
-                text = str(item).lower() if isinstance(item, bool) else str(item)
-                lines.append(f"{option} = {text}")
-    return "\n".join(lines) + "\n"
+    auth_url = settings.url("identity") + "/v3"
+    settings.clouds_file.write_text(clouds.document(auth_url, PASSWORD, REGION))
 
 
 def credentials(settings: Settings, user: str) -> dict[str, Any]:
@@ -307,35 +295,4 @@ def _nova_clients(settings: Settings) -> Ini:
         "placement": credentials(settings, "placement"),
         "manila": credentials(settings, "nova"),
         "keystone": {"region_name": REGION},
-    }
-
-
-def merged(sections: Ini, overrides: Mapping[str, Mapping[str, Any]]) -> Ini:
-    """Return `sections` with the options of `overrides` in place of their own."""
-    result = {name: dict(options) for name, options in sections.items()}
-    for name, options in overrides.items():
-        result.setdefault(name, {}).update(options)
-    return result
-
-
-def clouds(settings: Settings) -> dict[str, Any]:
-    """Return the clouds of clouds.yaml: an admin by project and by system, and a member."""
-
-    def cloud(user: str, scope: dict[str, str]) -> dict[str, Any]:
-        auth = {
-            "auth_url": settings.url("identity") + "/v3",
-            "username": user,
-            "password": PASSWORD,
-            "user_domain_id": "default",
-            **scope,
-        }
-        return {"region_name": REGION, "auth": auth}
-
-    def project(name: str) -> dict[str, str]:
-        return {"project_name": name, "project_domain_id": "default"}
-
-    return {
-        "lab": cloud("admin", project("admin")),
-        "lab-system": cloud("admin", {"system_scope": "all"}),
-        "lab-member": cloud("member", project("members")),
     }

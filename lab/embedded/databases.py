@@ -18,12 +18,15 @@ from pathlib import Path
 
 from lab.backend import LabError
 from lab.embedded import config
-from lab.embedded.settings import ENDPOINTS, PROJECT, UNSERVED, Settings, cache_dir, placeholder_url
+from lab.embedded.settings import ENDPOINTS, PROJECT, UNSERVED, Settings, placeholder_url
+from lab.paths import cache_dir
 
 CELL1 = "c1111111-1111-1111-1111-111111111111"
 HERE = Path(__file__).resolve().parent
 BUILT_FROM = (
     HERE.parent / "constraints.txt",
+    HERE.parent / "identity.py",
+    HERE.parent / "ini.py",
     HERE / "databases.py",
     HERE / "identity_seed.py",
     HERE / "config.py",

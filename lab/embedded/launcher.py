@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,12 +18,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lab import processes, state
 from lab import scenario as scenarios
 from lab.backend import LabError
 from lab.control_client import send
-from lab.embedded import api_faults, config, databases, processes, request_log
-from lab.embedded.processes import Process
-from lab.embedded.settings import MARKER, PROJECT, SERVICES, Settings
+from lab.embedded import api_faults, config, databases, request_log
+from lab.embedded.settings import PROJECT, SERVICES, Settings
+from lab.processes import Process
 
 START_SECONDS = 180.0
 TAIL_LINES = 20
@@ -51,36 +50,17 @@ class EmbeddedBackend:
         A running lab is left alone if it is the one asked for. Raises LabError.
         """
         text = DEFAULT_SCENARIO if scenario is None else _read(scenario)
-        scenarios.parse(text, source=str(scenario or "default scenario"))
+        if not scenarios.parse(text, source=str(scenario or "default scenario")).cloud:
+            raise LabError("cloud: false: this backend is a cloud; use --backend hypervisors")
         with self._exclusive():
             if not restart and self._already_runs(text):
                 return
             self._stop()
-            self._clean()
+            state.clean(self.settings.state)
             self._start(text)
 
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Keep a second command from starting or stopping the same lab meanwhile."""
-        self._refuse_foreign_directory()
-        self.settings.state.mkdir(parents=True, exist_ok=True)
-        self.settings.save_if_new()
-        with (self.settings.state / "lab.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LabError(
-                    f"--state {self.settings.state}: another command is starting or stopping "
-                    "this lab; wait for it to end"
-                ) from None
-            yield
-
-    def _refuse_foreign_directory(self) -> None:
-        state = self.settings.state
-        if state.exists() and not (state / MARKER).exists() and any(state.iterdir()):
-            raise LabError(
-                f"--state {state}: not empty and not a lab's; give a new or an empty directory"
-            )
+    def _exclusive(self) -> contextlib.AbstractContextManager[None]:
+        return state.exclusive(self.settings.state, self.settings.save)
 
     def _already_runs(self, text: str) -> bool:
         """Tell whether the lab asked for runs; raise LabError for another or a broken one."""
@@ -89,28 +69,19 @@ class EmbeddedBackend:
         if not alive:
             return False
         dead = sorted(set(SERVICES) - set(alive))
-        state, base = self.settings.state, Settings.load(self.settings.state).port_base
+        directory, base = self.settings.state, Settings.load(self.settings.state).port_base
         if dead:
             raise LabError(
-                f"--state {state}: the lab there has lost {', '.join(dead)}; "
+                f"--state {directory}: the lab there has lost {', '.join(dead)}; "
                 "start it afresh with --restart"
             )
         if base != self.settings.port_base or self.settings.scenario_file.read_text() != text:
             raise LabError(
-                f"--state {state}: another lab runs there, of another scenario or on port base "
+                f"--state {directory}: another lab runs there, of another scenario or on port base "
                 f"{base}; replace it with --restart, or choose another --state and --port-base"
             )
-        self._tell(f"the lab in {state} already runs, on port base {base}")
+        self._tell(f"the lab in {directory} already runs, on port base {base}")
         return True
-
-    def _clean(self) -> None:
-        for path in self.settings.state.iterdir():
-            if path.name == "lab.lock":
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
 
     def _start(self, text: str) -> None:
         settings = self.settings
@@ -193,7 +164,7 @@ class EmbeddedBackend:
 
     def down(self) -> int:
         """Stop the lab's processes and return how many ran; its files stay."""
-        if not (self.settings.state / MARKER).exists():
+        if state.backend_of(self.settings.state) is None:
             return 0
         with self._exclusive():
             return self._stop()
@@ -262,8 +233,13 @@ class EmbeddedBackend:
         except seed.SeedError as error:
             raise LabError(str(error)) from error
 
-    def crash(self, host: str, when: str) -> None:
+    def crash(self, host: str, when: str, what: str) -> None:
         """Stop a host's compute service dead, at once or at its next migration."""
+        if what != "compute":
+            raise LabError(
+                f"crash --what {what}: the hosts of the embedded lab are simulated and have no "
+                "power to lose; start a lab with --backend hypervisors"
+            )
         self.control("POST", f"/hosts/{host}/crash", {"when": when})
 
     def start(self, host: str) -> None:

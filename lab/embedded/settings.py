@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.backend import LabError
+from lab.state import MARKER
 
 PROJECT = Path(__file__).resolve().parents[2]
 # What Python must find in order to find the lab's entry points.
@@ -17,7 +18,6 @@ PLUGINS = Path(__file__).resolve().parent / "plugins"
 DEFAULT_PORT_BASE = 18000
 REGION = "RegionOne"
 PASSWORD = "secret"
-MARKER = "lab.json"
 # oslo.config expands $, SQLAlchemy's URLs give ?, # and % a meaning.
 FORBIDDEN_IN_PATHS = "$?#%\"'\n"
 
@@ -89,11 +89,6 @@ class Settings:
         """Mark the state directory as this lab's."""
         data = {"backend": "embedded", "port_base": self.port_base}
         (self.state / MARKER).write_text(json.dumps(data) + "\n")
-
-    def save_if_new(self) -> None:
-        """Mark an unmarked state directory; a running lab's mark stays as it is."""
-        if not (self.state / MARKER).exists():
-            self.save()
 
     def port(self, name: str) -> int:
         """Return the port of an endpoint, by its name here (`identity`, `compute`, ...)."""
@@ -170,11 +165,3 @@ class Settings:
 def placeholder_url(name: str) -> str:
     """Return what stands for an endpoint's scheme, address and port in the template."""
     return f"http://{name}.lab.invalid"
-
-
-def cache_dir() -> Path:
-    """Return the directory of everything that can be built again."""
-    if explicit := os.environ.get("LOWTIDE_CACHE"):
-        return Path(explicit)
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(home) / "lowtide"

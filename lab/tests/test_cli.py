@@ -14,12 +14,13 @@ import time
 
 import pytest
 
-from lab import cli
+from lab import cli, processes
 from lab.backend import LabError
-from lab.embedded import config, databases, processes
-from lab.embedded.processes import Process
-from lab.embedded.settings import MARKER, Settings
+from lab.embedded import config, databases
+from lab.embedded.settings import Settings
+from lab.processes import Process
 from lab.scenario import from_mapping
+from lab.state import MARKER
 
 
 def run(capsys, *arguments):
@@ -59,6 +60,78 @@ def test_commands_that_need_a_lab_say_so(capsys, tmp_path, monkeypatch, argument
     assert reason in error
 
 
+# --- two backends --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rate", "off"],
+        ["mtu", "1500"],
+        ["exec", "cmp-1", "true"],
+        ["inventory"],
+        ["guest", "g", "stop"],
+    ],
+)
+def test_simulated_hosts_are_no_machines(capsys, tmp_path, monkeypatch, arguments):
+    monkeypatch.setenv("LAB_STATE", str(tmp_path / "none"))
+    status, error = run(capsys, *arguments)
+    assert status == 1
+    assert f"{arguments[0]}: the hosts of the embedded lab are no machines" in error
+    assert "--backend hypervisors" in error
+
+
+def test_simulated_hosts_have_no_power_to_lose(capsys, tmp_path):
+    status, error = run(capsys, "crash", "--state", tmp_path / "none", "cmp-1", "--what", "power")
+    assert status == 1
+    assert "crash --what power" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["fault", "clear"], "only the embedded lab injects faults"),
+        (["fault", "guest", "g", "--never-converges"], "only the embedded lab injects faults"),
+        (["requests"], "only the embedded lab injects faults and logs requests"),
+        (["rate", "off"], "no lab there"),
+        (["mtu", "1500"], "no lab there"),
+        (["inventory"], "no lab there"),
+        (["crash", "cmp-1"], "no lab there"),
+        (["exec", "ctl"], "exec: name a command"),
+        (["status"], "is not running"),
+    ],
+)
+def test_what_real_hypervisors_cannot_do_or_not_yet(
+    capsys, tmp_path, monkeypatch, arguments, reason
+):
+    monkeypatch.setenv("LAB_STATE", str(tmp_path / "none"))
+    monkeypatch.setenv("LAB_BACKEND", "hypervisors")
+    status, error = run(capsys, *arguments)
+    assert status == 1
+    assert reason in error
+
+
+def test_a_directory_remembers_its_backend(capsys, tmp_path, monkeypatch):
+    (tmp_path / MARKER).write_text('{"backend": "hypervisors"}')
+    monkeypatch.setenv("LAB_BACKEND", "embedded")
+    status, error = run(capsys, "requests", "--state", tmp_path)
+    assert status == 1
+    assert "only the embedded lab" in error
+    status, error = run(capsys, "up", "--backend", "embedded", "--state", tmp_path)
+    assert status == 1
+    assert f"--backend embedded: the lab in {tmp_path} is of the backend hypervisors" in error
+
+
+def test_an_unknown_backend_of_the_environment_is_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB_BACKEND", "cardboard")
+    status, error = run(capsys, "up", "--state", tmp_path / "none")
+    assert status == 1
+    assert "LAB_BACKEND 'cardboard': choose one of: embedded, hypervisors" in error
+
+
+# --- the state directory -------------------------------------------------------------------
+
+
 def test_down_without_a_lab_is_no_failure(capsys, tmp_path):
     assert run(capsys, "down", "--state", tmp_path / "none") == (0, "lab: nothing was running")
 
@@ -69,6 +142,15 @@ def test_a_directory_with_other_things_in_it_is_left_alone(capsys, tmp_path):
     assert status == 1
     assert f"--state {tmp_path}: not empty and not a lab's" in error
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_the_embedded_lab_is_a_cloud(capsys, tmp_path):
+    scenario = tmp_path / "machines.yml"
+    scenario.write_text("name: machines\ncloud: false\nhosts: [{name: cmp-1}]\n")
+    status, error = run(capsys, "up", "--state", tmp_path / "state", "--scenario", scenario)
+    assert status == 1
+    assert "cloud: false: this backend is a cloud; use --backend hypervisors" in error
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_port_in_use_is_named(capsys, tmp_path):

@@ -69,6 +69,26 @@ def test_demo_covers_what_an_operator_meets():
     assert sum(guest.group == "etcd" for guest in demo.guests) >= 2
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (BASE + "migration_network: none", "migration_network"),
+        (BASE + "cloud: nova", "cloud"),
+        (BASE.replace("cmp-1}", "cmp-1, network_manager: ifupdown}"), "hosts[0].network_manager"),
+    ],
+)
+def test_what_real_hypervisors_may_be_told_is_checked(text, key):
+    with pytest.raises(ScenarioError) as caught:
+        scenario.parse(text)
+    assert caught.value.key == key
+
+
+def test_real_hypervisors_are_a_cloud_with_a_network_unless_told_otherwise():
+    plain = scenario.parse(BASE)
+    assert (plain.cloud, plain.migration_network) == (True, "configured")
+    assert {host.network_manager for host in plain.hosts} == {"none"}
+
+
 def test_hundred_has_a_hundred_guests_on_one_host():
     hundred = scenario.load(scenario.shipped("hundred"))
     assert sum(guest.host == "cmp-1" for guest in hundred.guests) >= 100

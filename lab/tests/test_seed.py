@@ -328,7 +328,7 @@ def test_a_cloud_of_another_scenario_is_refused_before_anything_is_made(states):
     services = [SimpleNamespace(host="cmp-1")]
     connection = SimpleNamespace(compute=SimpleNamespace(services=lambda binary: services))
     with pytest.raises(seed.SeedError, match=r"no cmp-2, cmp-3, cmp-4; start it with"):
-        seed._seed(states, connection, control=None)
+        seed.populate(states, connection, control=None, build=seed_catalog.build)
 
 
 def test_a_cloud_that_does_not_answer_is_an_error_of_one_line(states, tmp_path):

@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.embedded import processes
+from lab import processes
 from lab.embedded.services import savings
 from lab.embedded.settings import Settings
 
