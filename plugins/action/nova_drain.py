@@ -17,12 +17,16 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.clock import SystemClock
+from ansible_collections.lowtide.compute.plugins.plugin_utils.elsewhere import Elsewhere
+from ansible_collections.lowtide.compute.plugins.plugin_utils.lookout import Lookout
 
 MODULE = "lowtide.compute.nova_drain"
 #: What the module says to this plugin and to nobody else.
-PRIVATE = ("state", "invocation", "progress", "detail", "lines")
+PRIVATE = ("state", "wanted", "invocation", "progress", "detail", "lines")
 #: How long a step of the module takes, unless it is told otherwise.
 STEP_SECONDS = 10.0
+#: How long it takes at most, and the pause after it, where a probe sees whether guests answer.
+PROBE_SECONDS, PROBE_PAUSE = 3.0, 2.0
 #: How often in a row, and how many seconds apart, a host that cannot be reached is tried again.
 RETRIES = 10
 RETRY_DELAY = 15.0
@@ -68,31 +72,60 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         del tmp
         clock = SystemClock()
+        elsewhere = Elsewhere(self, task_vars or {})
+        try:
+            return result | self._drain(task_vars, clock, elsewhere)
+        finally:
+            elsewhere.close()
+
+    def _drain(
+        self, task_vars: dict | None, clock: SystemClock, elsewhere: Elsewhere
+    ) -> dict[str, Any]:
+        """Step until the module is done; between two steps, ask who it cannot reach."""
+        lookout = None
         reporter = Reporter(self._progress(), self._interval(), clock.now())
-        steps = boolean(self._task.args.get("wait", True), strict=False)
         state: Mapping[str, Any] = {}
         events: list[Any] = []
         changed = False
+        answers: Mapping[str, Any] = {}
         while True:
-            step = self._step(state, task_vars, clock, reporter)
+            step = self._step(state, answers, task_vars, clock, reporter)
             reporter.tell(reporter.lines(step, clock.now()))
             events += step.get("events", [])
             changed = changed or bool(step.get("changed"))
             state = step.get("state") or {}
-            if step.get("failed") or step.get("done", True) or not steps:
+            if step.get("failed") or step.get("done", True) or not self._waits():
                 break
-        result |= {key: value for key, value in step.items() if key not in PRIVATE}
+            # The module has checked the options by now.
+            lookout = lookout or Lookout(elsewhere, self._task.args, clock, display.warning)
+            wanted = step.get("wanted", ())
+            if self._task.args.get("probe") and not wanted:
+                # A step is then a single look, and the next one need not follow at once.
+                clock.sleep(PROBE_PAUSE)
+            answers = lookout.answers(wanted)
+        result = {key: value for key, value in step.items() if key not in PRIVATE}
         return result | {"changed": changed, "events": events}
 
     def _step(
-        self, state: Mapping, task_vars: dict | None, clock: SystemClock, reporter: Reporter
+        self,
+        state: Mapping,
+        answers: Mapping,
+        task_vars: dict | None,
+        clock: SystemClock,
+        reporter: Reporter,
     ) -> dict[str, Any]:
         """One bounded step of the module. A lost connection to ``api_host`` is no reason to stop
         before patience is spent: the drain goes on in Nova meanwhile."""
         arguments = {**self._task.args, "wait": False, "state": state}
-        if reporter.interval < STEP_SECONDS:
-            # A heartbeat can only come between two steps.
-            arguments.setdefault("step_seconds", reporter.interval)
+        if answers:
+            arguments["answers"] = answers
+        if not self._waits():
+            # There is no next step in which to say what they answered.
+            arguments.pop("hypervisors", None)
+        # A heartbeat can only come between two steps, and so can the probe's word.
+        longest = PROBE_SECONDS if self._task.args.get("probe") else STEP_SECONDS
+        if min(reporter.interval, longest) < STEP_SECONDS:
+            arguments.setdefault("step_seconds", min(reporter.interval, longest))
         for attempt in range(1, RETRIES + 1):
             try:
                 return self._execute_module(MODULE, module_args=arguments, task_vars=task_vars)
@@ -102,6 +135,9 @@ class ActionModule(ActionBase):
                 reporter.tell([f"connection lost, trying again in {RETRY_DELAY:.0f}s: {error}"])
                 clock.sleep(RETRY_DELAY)
         raise AssertionError("the last attempt returns or raises")
+
+    def _waits(self) -> bool:
+        return boolean(self._task.args.get("wait", True), strict=False)
 
     def _progress(self) -> str:
         """The option, which the module checks; ``-v`` makes details of a summary."""

@@ -50,3 +50,14 @@ attributes:
     membership:
       - lowtide.compute.compute
 """
+
+    HYPERVISOR_GROUP = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/lowtide.compute.hypervisor) in C(module_defaults) to set defaults for
+      this module.
+    support: full
+    membership:
+      - lowtide.compute.hypervisor
+"""

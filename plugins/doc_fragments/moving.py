@@ -24,9 +24,12 @@ options:
     type: int
     default: 0
   order:
-    description: In which order guests go, by their predicted durations or by their names.
+    description:
+      - In which order guests go, by their predicted durations, by their names or by priority.
+      - V(priority) takes the C(recovery_priority) of each guest's policy, V(1) first, and of those
+        that have the same the largest first.
     type: str
-    choices: [longest_first, shortest_first, name]
+    choices: [longest_first, shortest_first, name, priority]
     default: longest_first
   timeout_per_gib:
     description:
@@ -45,6 +48,57 @@ options:
     type: str
     choices: [abort, force_complete, leave]
     default: abort
+  profile:
+    description:
+      - A set of defaults for the policy of guests which ask for nothing else.
+      - V(minimize_downtime) means 200 ms of downtime, patience (180 s per GiB), and an abort of
+        what does not finish. Guests that write much stay.
+      - V(complete_quickly) means 2000 ms of downtime, 20 s per GiB, and then a forced completion,
+        for which Nova pauses the guest, or switches to post-copy where its configuration says so.
+      - V(starlingx) means 500 ms of downtime, 180 s and an abort, as StarlingX sets them.
+    type: str
+    choices: [minimize_downtime, complete_quickly, starlingx]
+  policy:
+    description:
+      - Your defaults for the policy of guests, over those of O(profile). What a guest's flavor,
+        image and metadata may ask for against them says C(docs/policy.md).
+      - Nova itself has one downtime and one bandwidth for all guests. To hold each guest's own,
+        run M(lowtide.compute.libvirt_migrate_tune) on the source host.
+    type: dict
+    default: {}
+    suboptions:
+      completion_timeout:
+        description: Seconds that a migration may run in all, 10 to 7200; V(0) leaves it to
+          O(timeout_per_gib).
+        type: int
+      max_downtime_ms:
+        description: Milliseconds for which the guest may be paused at the end, 10 to 2000000.
+        type: int
+      bandwidth_mib_s:
+        description: MiB per second that its migration may send, 10 to 100000; V(0) is no limit.
+        type: int
+      auto_converge:
+        description: Whether guests should be slowed down so that they converge. Only reported,
+          because Nova's configuration decides that for all migrations.
+        type: bool
+      post_copy:
+        description:
+          - V(true) allows guests to ask for O(on_timeout=force_complete), which becomes post-copy
+            where Nova is configured for it. V(false) forbids a forced completion for all of them.
+          - Without it O(on_timeout) holds, and guests may forbid it.
+        type: bool
+      on_timeout:
+        description: As O(on_timeout), over that of O(profile).
+        type: str
+        choices: [abort, leave, force_complete]
+      recovery_priority:
+        description: Rank of guests that have none, 1 to 10. See O(order).
+        type: int
+  dirty_rates:
+    description: How fast guests write to their memory, by their IDs, in MiB per second, where that
+      was measured. Only for predictions.
+    type: dict
+    default: {}
   max_attempts:
     description: How often a guest is tried in all. A migration that ran out of time is not tried
       again.

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -15,10 +15,14 @@ from ansible_collections.lowtide.compute.plugins.module_utils._report.document i
 )
 
 
-def drain_report(result: Mapping[str, Any]) -> dict[str, Any]:
+def drain_report(
+    result: Mapping[str, Any],
+    tuned: Sequence[Mapping[str, Any]] = (),
+    probed: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """The report as data; its schema is docs/report-schema.json."""
     try:
-        return document(result)
+        return document(result, tuned, probed)
     except KeyError as error:
         raise AnsibleFilterError(
             f"drain_report needs the result of nova_drain, this one has no {error}. "

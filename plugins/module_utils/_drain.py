@@ -11,6 +11,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._engine import (
@@ -33,6 +34,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.mark impo
     since_of,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    Domains,
     Event,
     Guest,
     Ledger,
@@ -125,6 +127,29 @@ def resume(state: Mapping[str, Any]) -> tuple[Plan, Ledger]:
             f"is not what this version of the module returned ({error})",
             "Run again without it: everything that matters is in Nova",
         ) from error
+
+
+def hear(ledger: Ledger, answers: Mapping[str, Any]) -> Ledger:
+    """The ledger with what was learned elsewhere since the step before.
+
+    ``answers``: ``hypervisors`` (host -> fields of Domains) and ``silent_ms`` (guest id -> ms).
+    A hypervisor that was wanted and is not among them counts as out of reach. Raises BadOption
+    for anything else.
+    """
+    try:
+        said = answers.get("hypervisors") or {}
+        unasked = {"error": "nobody asked it"}
+        hypervisors = {host: decode(Domains, said.get(host, unasked)) for host in ledger.wanted}
+        silent = {guest: float(ms) for guest, ms in (answers.get("silent_ms") or {}).items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadOption(
+            "answers",
+            "{...}",
+            f"is not what the action plugin of this version gives ({error})",
+            "Leave it to the action plugin",
+        ) from error
+    heard = replace(ledger.answers, hypervisors=hypervisors, silent_ms=silent)
+    return replace(ledger, answers=heard)
 
 
 def keep(run: Run, now: float) -> dict[str, str]:

@@ -33,6 +33,8 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.verify im
 #: pause between two looks.
 LEFTOVER_GRACE, LEFTOVER_PAUSE = 15.0, 2.0
 READS = frozenset({"verify", "explain", "ask_alive", "progress"})
+#: What is not asked here, but by whoever can reach the hypervisors: the ledger's ``wanted``.
+ELSEWHERE = "ask_hypervisor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,9 @@ def run(
     seconds: float = float("inf"),
     poll_interval: float = 5.0,
 ) -> Run:
-    """Tick until the run is done or ``seconds`` have passed (at least one tick).
+    """Tick until the run is done, ``seconds`` have passed, or a hypervisor must be asked.
 
+    At least one tick. What hypervisors and probe said is taken from the ledger's ``answers``.
     Raises what a gateway raises when it is final (Unauthorized), and Unreachable when an
     API has given no answer for ``options.api_patience`` seconds: migrations in flight go on
     in Nova, and a later run adopts them.
@@ -92,12 +95,12 @@ def run(
             )
             # Should it get no answer, the request to disable may have been heard all the same.
             ledger = replace(ledger, disabled_at=stepped.disabled_at)
-            ledger = replace(stepped, answers=_act(cloud, decision))
+            ledger = replace(stepped, answers=_kept(_act(cloud, decision), ledger, decision))
         except Unreachable as silence:
             decision = m.Decision()
             ledger = _note_silence(ledger, options, asked_at, silence, events)
         events += decision.events
-        if decision.done or clock.now() + poll_interval > until:
+        if decision.done or ledger.wanted or clock.now() + poll_interval > until:
             return Run(plan, ledger, tuple(events), decision.done)
         clock.sleep(asked_at + poll_interval - clock.now())
 
@@ -115,8 +118,8 @@ def _note_silence(
         events.append(m.Event(now, "unreachable", data={"message": silence.message}))
     elif now - since > options.api_patience:
         raise silence
-    answers = m.Observation(refusals=ledger.answers.refusals)
-    return replace(ledger, unreachable_since=since or now, answers=answers)
+    answers = m.Observation(refusals=ledger.answers.refusals, silent_ms=ledger.answers.silent_ms)
+    return replace(ledger, unreachable_since=since or now, answers=answers, wanted=())
 
 
 def _end_silence(ledger: m.Ledger, now: float, events: list[m.Event]) -> m.Ledger:
@@ -168,11 +171,17 @@ def _surrounded(guest: m.Guest, known: m.Guest | None) -> m.Guest:
     )
 
 
+def _kept(answers: m.Observation, before: m.Ledger, decision: m.Decision) -> m.Observation:
+    """The probe's word holds until there is another, libvirt's last one for the host's verdict."""
+    last = before.answers.hypervisors if decision.done else {}
+    return replace(answers, silent_ms=before.answers.silent_ms, hypervisors=last)
+
+
 def _act(cloud: Cloud, decision: m.Decision) -> m.Observation:
     """Carry out the decision, writes first: a read's answer must not be older than they are."""
     answers = _answers()
     for action in decision.actions:
-        if action.verb not in READS:
+        if action.verb not in READS and action.verb != ELSEWHERE:
             _write(cloud, action, answers)
     for action in decision.actions:
         if action.verb in READS:
@@ -245,4 +254,5 @@ def _look_at_host(cloud: Cloud, plan: m.Plan, ledger: m.Ledger) -> HostVerdict:
         cloud.host_allocations(plan.scope.host),
         seen.migrations,
         excluded,
+        ledger.answers.hypervisors.get(plan.scope.host),
     )

@@ -8,7 +8,7 @@ Only :mod:`_module` turns them into ``fail_json``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class LowtideError(Exception):
@@ -32,6 +32,28 @@ class BadOption(LowtideError):
 
     def __init__(self, option: str, value: object, why: str, remedy: str) -> None:
         super().__init__(f"{option}: {value!r} {why}", remedy, option=option, value=value)
+
+
+class BadOptions(LowtideError):
+    """Such values, told all at once. ``faults``: a row for each."""
+
+    code = "bad_option"
+
+    def __init__(self, faults: Sequence[BadOption]) -> None:
+        different = {str(fault): fault for fault in faults}
+        first = next(iter(different.values()))
+        message, remedy = first.message, first.remedy
+        if len(different) > 1:
+            told = (f"{f.message.rstrip('.')} ({f.remedy})" for f in different.values())
+            message, remedy = "; ".join(told), f"Correct all {len(different)}, and try again"
+        rows = [{**f.details, "msg": str(f), "remedy": f.remedy} for f in different.values()]
+        super().__init__(message, remedy, faults=rows)
+
+
+class BadConfiguration(LowtideError):
+    """A service's configuration that the service itself could not read."""
+
+    code = "bad_configuration"
 
 
 class NotFound(LowtideError):
@@ -68,6 +90,12 @@ class HostNotReady(LowtideError):
     code = "host_not_ready"
 
 
+class HostBusy(LowtideError):
+    """A host on which a migration runs, which what was asked would break."""
+
+    code = "host_busy"
+
+
 class Blocked(LowtideError):
     """Guests that cannot move, found before the first one did."""
 
@@ -78,3 +106,25 @@ class NotDrained(LowtideError):
     """A run that ended with something left that was not excluded."""
 
     code = "not_drained"
+
+
+class ProbeFailed(LowtideError):
+    """A probe that cannot ask its targets, or that stopped asking."""
+
+    code = "probe_failed"
+
+
+class MissingLibrary(LowtideError):
+    """A Python library that this machine lacks."""
+
+    code = "missing_library"
+
+
+class HypervisorRefused(LowtideError):
+    """Libvirt understood a request and did not do it. ``libvirt_code``: its number for why."""
+
+    code = "hypervisor_refused"
+
+    def __init__(self, message: str, remedy: str = "", *, libvirt_code: int) -> None:
+        super().__init__(message, remedy, libvirt_code=libvirt_code)
+        self.libvirt_code = libvirt_code

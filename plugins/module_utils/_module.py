@@ -7,23 +7,23 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
-    BadOption,
-    LowtideError,
+from ansible_collections.lowtide.compute.plugins.module_utils._errors import BadOption
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api import (
+    IMPORT_ERROR,
+    Session,
+    sign_in,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api import IMPORT_ERROR
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.clock import SystemClock
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud import (
     OpenStackCloud,
     connect,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._host_module import HostTask, finish
 
 #: The names, types and aliases of openstack.cloud's modules. Only what is secret in `auth` is
 #: kept out of the output: a project's name would else be blotted out of every guest's name.
@@ -70,22 +70,16 @@ AUTH_SPEC: dict[str, Any] = {
 }
 
 
-class Task:
+class Task(HostTask):
     """One call of a module: its options, and what it needs from outside, made on first use."""
 
-    def __init__(self, params: Mapping[str, Any], check_mode: bool, warn: Callable) -> None:
-        self.params = params
-        self.check_mode = check_mode
-        self.warn = warn
-        self.clock = SystemClock()
+    @cached_property
+    def session(self) -> Session:
+        return sign_in(self.params)
 
     @cached_property
     def cloud(self) -> OpenStackCloud:
-        return connect(self.params)
-
-    def chance(self) -> str:
-        """Four hex digits, for a run id."""
-        return secrets.token_hex(2)
+        return connect(self.session)
 
 
 def run(spec: Mapping[str, Any], handle: Callable[[Task], dict[str, Any]], **rules: Any) -> None:
@@ -97,17 +91,12 @@ def run(spec: Mapping[str, Any], handle: Callable[[Task], dict[str, Any]], **rul
     module = AnsibleModule({**AUTH_SPEC, **spec}, supports_check_mode=True, **rules)
     if IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("openstacksdk>=4.6"), exception=IMPORT_ERROR)
-    try:
+
+    def work() -> dict[str, Any]:
         _refuse_secrets_in_cloud(module)
-        result = handle(Task(module.params, module.check_mode, module.warn))
-    except LowtideError as error:
-        told = {"msg": str(error), "code": error.code, "remedy": error.remedy}
-        module.fail_json(**_without_diff({**error.details, **told}, module))
-    module.exit_json(**_without_diff(result, module))
+        return handle(Task(module.params, module.check_mode, module.warn))
 
-
-def _without_diff(result: dict[str, Any], module: AnsibleModule) -> dict[str, Any]:
-    return {key: value for key, value in result.items() if key != "diff" or module._diff}
+    finish(module, work)
 
 
 def _refuse_secrets_in_cloud(module: AnsibleModule) -> None:

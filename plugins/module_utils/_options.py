@@ -19,6 +19,11 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Exclusions,
     Options,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.policy import (
+    ON_TIMEOUT,
+    PROFILES,
+    refused_default,
+)
 
 _DEFAULTS = Options()
 
@@ -28,13 +33,26 @@ def _spec(name: str, kind: str, **more: Any) -> dict[str, Any]:
     return {"type": kind, "default": list(default) if kind == "list" else default, **more}
 
 
+_POLICY: dict[str, Any] = {
+    "completion_timeout": {"type": "int"},
+    "max_downtime_ms": {"type": "int"},
+    "bandwidth_mib_s": {"type": "int"},
+    "auto_converge": {"type": "bool"},
+    "post_copy": {"type": "bool"},
+    "on_timeout": {"type": "str", "choices": list(ON_TIMEOUT)},
+    "recovery_priority": {"type": "int"},
+}
+
 #: For modules that move guests.
 MOVE_SPEC: dict[str, Any] = {
     "max_parallel": _spec("max_parallel", "int"),
     "max_parallel_per_destination": _spec("max_parallel_per_destination", "int"),
-    "order": _spec("order", "str", choices=["longest_first", "shortest_first", "name"]),
+    "order": _spec("order", "str", choices=["longest_first", "shortest_first", "name", "priority"]),
     "timeout_per_gib": _spec("timeout_per_gib", "float"),
     "on_timeout": _spec("on_timeout", "str", choices=["abort", "force_complete", "leave"]),
+    "profile": {"type": "str", "choices": list(PROFILES)},
+    "policy": {"type": "dict", "default": {}, "options": _POLICY},
+    "dirty_rates": _spec("dirty_rates", "dict"),
     "max_attempts": _spec("max_attempts", "int"),
     "retry_delay": _spec("retry_delay", "float"),
     "deadline": _spec("deadline", "float"),
@@ -76,6 +94,30 @@ DRAIN_SPEC: dict[str, Any] = {
     },
 }
 
+#: For the module beside which an action plugin asks hypervisors and a probe, in addition.
+WATCH_SPEC: dict[str, Any] = {
+    "hypervisors": {"type": "dict", "default": {}},
+    "libvirt": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "uri": {"type": "str"},
+            "instances_path": {"type": "path"},
+            "instances_shared": {"type": "bool"},
+            "become": {"type": "bool"},
+        },
+    },
+    "probe": {
+        "type": "dict",
+        "options": {
+            "inventory_host": {"type": "str", "required": True},
+            "status_path": {"type": "path"},
+        },
+    },
+    "on_unreachable": _spec("on_unreachable", "str", choices=["report", "pause", "abort"]),
+    "unreachable_ms": _spec("unreachable_ms", "float"),
+}
+
 AT_LEAST_ONE = ("max_parallel", "max_attempts")
 NOT_NEGATIVE = (
     "max_parallel_per_destination",
@@ -95,7 +137,25 @@ POSITIVE = (
     "poll_interval",
     "progress_interval",
     "step_seconds",
+    "unreachable_ms",
 )
+
+
+#: For modules that show policies: what holds where nobody asks for anything.
+DEFAULTS_SPEC: dict[str, Any] = {
+    "profile": MOVE_SPEC["profile"],
+    "policy": MOVE_SPEC["policy"],
+    "on_timeout": MOVE_SPEC["on_timeout"],
+}
+
+
+def read_defaults(params: Mapping[str, Any]) -> Options:
+    """The operator's defaults alone; raises BadOption for values that are not allowed."""
+    return Options(
+        profile=params["profile"] or "",
+        policy=_policy(params["policy"] or {}),
+        on_timeout=params["on_timeout"],
+    )
 
 
 def read_options(params: Mapping[str, Any], **more: Any) -> Options:
@@ -114,8 +174,36 @@ def read_options(params: Mapping[str, Any], **more: Any) -> Options:
         )
     values = {f.name: params[f.name] for f in fields(Options) if f.name in params}
     values["live_migratable_pci_aliases"] = tuple(params["live_migratable_pci_aliases"])
+    values["hypervisors"] = _hypervisors(params.get("hypervisors") or {})
     values["exclude"] = _exclusions(params.get("exclude") or {})
+    values["profile"] = params.get("profile") or ""
+    values["policy"] = _policy(params.get("policy") or {})
+    values["dirty_rates"] = _dirty_rates(params.get("dirty_rates") or {})
     return Options(**{**values, **more})
+
+
+def _hypervisors(given: Mapping[str, Any]) -> tuple[str, ...]:
+    for host, name in given.items():
+        if not isinstance(name, str) or not name.strip():
+            raise BadOption(
+                f"hypervisors.{host}",
+                name,
+                "is no name of a host in the inventory",
+                "Give each of Nova's hosts with its name in the inventory",
+            )
+    return tuple(given)
+
+
+def check_probe(params: Mapping[str, Any]) -> None:
+    """Raise BadOption for ``on_unreachable`` without a probe that could tell."""
+    wanted = params["on_unreachable"]
+    if wanted != "report" and not params["probe"]:
+        raise BadOption(
+            "on_unreachable",
+            wanted,
+            "needs a probe, and none is given",
+            "Start reachability_probe and say where it runs (probe)",
+        )
 
 
 def check_numbers(params: Mapping[str, Any]) -> None:
@@ -140,6 +228,29 @@ def _exclusions(given: Mapping[str, Any]) -> Exclusions:
     lists = {name: tuple(given.get(name) or ()) for name in ("ids", "names", "projects", "tags")}
     metadata = {key: str(value) for key, value in (given.get("metadata") or {}).items()}
     return Exclusions(**lists, metadata=metadata)
+
+
+def _policy(given: Mapping[str, Any]) -> dict[str, str]:
+    """The operator's defaults as the texts that an owner would write."""
+    texts = {name: str(value) for name, value in given.items() if value is not None}
+    for name, text in texts.items():
+        allowed = refused_default(name, text)
+        if allowed:
+            raise BadOption(f"policy.{name}", given[name], "is not allowed", f"Give {allowed}")
+    return texts
+
+
+def _dirty_rates(given: Mapping[str, Any]) -> dict[str, float]:
+    rates = {}
+    for guest_id, value in given.items():
+        try:
+            rates[guest_id] = float(value)
+        except (TypeError, ValueError):
+            rates[guest_id] = math.nan
+        if not (math.isfinite(rates[guest_id]) and rates[guest_id] >= 0):
+            option, remedy = f"dirty_rates.{guest_id}", "Give MiB per second, 0 or more"
+            raise BadOption(option, value, "is no rate", remedy)
+    return rates
 
 
 def exact_host(name: str, option: str = "host") -> str:

@@ -15,7 +15,8 @@ description:
   - Disables the host's nova-compute, with a mark that tells which run did it, moves the guests
     live, stopped ones cold, and looks again until the host is empty.
   - A guest counts as moved when Nova, Placement, the bindings of its ports and the attachments of
-    its volumes say so. The host counts as drained when it has neither guests nor allocations.
+    its volumes say so, and with O(hypervisors) libvirt on both hosts too. The host counts as
+    drained when it has neither guests nor allocations nor, where it can be asked, domains.
   - Fails when anything is left that was not excluded. What is left is in the result, each with a
     reason and a remedy.
   - Can be interrupted at any time and run again. It adopts what is in flight, and ends in the
@@ -61,8 +62,75 @@ options:
       printed after each step.
     type: float
     default: 10.0
+  hypervisors:
+    description:
+      - The compute hosts whose libvirt can be asked. Nova's name of each host, with its name in the
+        inventory. They should be the drained host and all to which its guests may go.
+      - A guest that was moved live or cold counts as moved when libvirt has it on its new host
+        only, in the state that it had. When libvirt has it on both hosts or on neither, nothing
+        more is started.
+      - No state is reset, and no failed migration is tried again, before libvirt was asked whether
+        the guest went after all.
+      - They are asked with M(lowtide.compute.libvirt_migration_info), by the connections of the
+        inventory. One that cannot be reached counts as not asked, with a warning; its guests are
+        then verified without it, and RV(guests[].witnesses) says so.
+      - With O(wait=false) they are not asked.
+    type: dict
+    default: {}
+  libvirt:
+    description: How libvirt is asked on O(hypervisors). What is not given is as
+      M(lowtide.compute.libvirt_migration_info) has it.
+    type: dict
+    default: {}
+    suboptions:
+      uri:
+        description: URI of libvirt on the hypervisor.
+        type: str
+      instances_path:
+        description: Nova's C(instances_path) on the hypervisor.
+        type: path
+      instances_shared:
+        description: Whether O(libvirt.instances_path) is shared by the hypervisors.
+        type: bool
+      become:
+        description: Whether to become root there. Default is what the inventory says.
+        type: bool
+  probe:
+    description: The M(lowtide.compute.reachability_probe) that runs meanwhile. It is asked before
+      each step which guests do not answer.
+    type: dict
+    suboptions:
+      inventory_host:
+        description: The host in the inventory on which it runs.
+        type: str
+        required: true
+      status_path:
+        description: Its O(lowtide.compute.reachability_probe#module:status_path).
+        type: path
+  on_unreachable:
+    description:
+      - What to do when a guest that this run moves or has moved answered O(probe) before and is
+        silent for O(unreachable_ms). A guest that is being migrated may also be silent for as long
+        as its policy lets it pause; one that is moved cold, or forced to complete, for as long as
+        that takes.
+      - V(report) only says so.
+      - V(pause) starts nothing more until it answers again, or gives up after O(settle_timeout).
+      - V(abort) does the same, and aborts the live migration that runs if it is that of the silent
+        guest. That guest is left, and not tried again.
+    type: str
+    choices: [report, pause, abort]
+    default: report
+  unreachable_ms:
+    description: Milliseconds for which a guest may be silent.
+    type: float
+    default: 5000.0
   state:
     description: What one step tells the next. Private to the action plugin.
+    type: dict
+    default: {}
+  answers:
+    description: What hypervisors and probe said since the step before. Private to the action
+      plugin.
     type: dict
     default: {}
 seealso:
@@ -89,6 +157,20 @@ EXAMPLES = r"""
     exclude:
       metadata:
         purpose: test
+  delegate_to: localhost
+
+- name: Drain a host, ask libvirt on both sides of each move, and stop when a guest falls silent
+  lowtide.compute.nova_drain:
+    cloud: prod
+    host: cmp-3
+    hypervisors:
+      cmp-3: cmp-3.example.org
+      cmp-7: cmp-7.example.org
+    libvirt:
+      become: true
+    probe:
+      inventory_host: observer
+    on_unreachable: pause
   delegate_to: localhost
 
 - name: See what would happen
@@ -155,6 +237,7 @@ guests:
     reason: {description: Why., type: str}
     remedy: {description: What can be done about it., type: str}
     notes: {description: What to know about its move., type: list, elements: str}
+    addresses: {description: Its IP addresses., type: list, elements: str, sample: [10.0.0.7]}
     from: {description: Where it was., type: str, sample: cmp-3}
     to: {description: Where it is now., type: str, sample: cmp-7}
     attempts: {description: How often it was tried., type: int, sample: 1}
@@ -162,6 +245,20 @@ guests:
     bytes: {description: Bytes that were copied., type: int}
     predicted_seconds: {description: Seconds that were expected., type: float}
     predicted_bytes: {description: Bytes that were expected., type: int}
+    witnesses:
+      description: How many witnesses proved its move. The first is Nova, the second Placement,
+        Neutron and Cinder with what they have of it, the third libvirt on both hosts. Null where
+        nothing was proven.
+      type: int
+      sample: 3
+    policy:
+      description: What its migration may cost it. Each field has a C(value) and its C(source).
+      type: dict
+      sample: {max_downtime_ms: {value: 200, source: profile minimize_downtime}}
+    policy_findings:
+      description: What was asked for in vain, and why.
+      type: list
+      elements: str
 problems:
   description: What the last look at the whole host found wrong, a sentence each.
   returned: when it is over
@@ -229,12 +326,14 @@ remedy:
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils import _engine
 from ansible_collections.lowtide.compute.plugins.module_utils._drain import (
     begin,
     conclude,
+    hear,
     keep,
     look_and_plan,
     refuse_blocked,
@@ -245,6 +344,8 @@ from ansible_collections.lowtide.compute.plugins.module_utils._drain import (
 from ansible_collections.lowtide.compute.plugins.module_utils._module import Task, run
 from ansible_collections.lowtide.compute.plugins.module_utils._options import (
     DRAIN_SPEC,
+    WATCH_SPEC,
+    check_probe,
     exact_host,
     read_options,
 )
@@ -260,20 +361,29 @@ from ansible_collections.lowtide.compute.plugins.module_utils._report.result imp
 
 SPEC = {
     **DRAIN_SPEC,
+    **WATCH_SPEC,
     "wait": {"type": "bool", "default": True},
     "progress": {"type": "str", "choices": ["none", "summary", "detail"], "default": "summary"},
     "progress_interval": {"type": "float", "default": 30.0},
     "step_seconds": {"type": "float", "default": 10.0},
     "state": {"type": "dict", "default": {}, "no_log": True},
+    "answers": {"type": "dict", "default": {}},
 }
+
+
+def unaided(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Only between two steps can hypervisors be asked: to the end at once, they are not."""
+    return {"hypervisors": ()} if params["wait"] else {}
 
 
 def handle(task: Task) -> dict[str, Any]:
     """Plan, or go on with the plan of the step before, for a step or to the end."""
-    options = read_options(task.params)
+    options = read_options(task.params, **unaided(task.params))
+    check_probe(task.params)
     host = exact_host(task.params["host"])
     if task.params["state"]:
         plan, ledger = resume(task.params["state"])
+        ledger = hear(ledger, task.params["answers"])
     else:
         service = task.cloud.service(host)
         refuse_dead(service)
@@ -305,6 +415,7 @@ def handle(task: Task) -> dict[str, Any]:
             "outcome": "unfinished",
             "msg": step["progress"],
             "state": keep(ended, now),
+            "wanted": list(ended.ledger.wanted),
         }
     reason = task.cloud.service(host).disabled_reason
     if not run_id_of(reason):

@@ -76,6 +76,7 @@ guests:
     reason: {description: Why., type: str}
     remedy: {description: What can be done about it., type: str}
     notes: {description: What to know about its move., type: list, elements: str}
+    addresses: {description: Its IP addresses., type: list, elements: str, sample: [10.0.0.7]}
     from: {description: Where it is., type: str, sample: cmp-3}
     to: {description: Where it goes; empty because Nova's scheduler decides., type: str}
     attempts: {description: Always 0., type: int}
@@ -83,6 +84,20 @@ guests:
     bytes: {description: Always null., type: int}
     predicted_seconds: {description: Seconds that the move is expected to take., type: float}
     predicted_bytes: {description: Bytes that are expected to be copied., type: int}
+    witnesses:
+      description: How many witnesses proved its move. The first is Nova, the second Placement,
+        Neutron and Cinder with what they have of it, the third libvirt on both hosts. Null where
+        nothing was proven.
+      type: int
+      sample: 3
+    policy:
+      description: What its migration may cost it. Each field has a C(value) and its C(source).
+      type: dict
+      sample: {max_downtime_ms: {value: 200, source: profile minimize_downtime}}
+    policy_findings:
+      description: What was asked for in vain, and why.
+      type: list
+      elements: str
 predicted_seconds:
   description: Seconds that the whole drain is expected to take.
   returned: success

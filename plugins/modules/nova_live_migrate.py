@@ -94,6 +94,7 @@ guests:
     reason: {description: Why., type: str}
     remedy: {description: What can be done about it., type: str}
     notes: {description: What to know about its move., type: list, elements: str}
+    addresses: {description: Its IP addresses., type: list, elements: str, sample: [10.0.0.7]}
     from: {description: Where it was., type: str, sample: cmp-3}
     to: {description: Where it is now; empty while that is open., type: str, sample: cmp-7}
     attempts: {description: How often it was tried., type: int, sample: 1}
@@ -101,6 +102,20 @@ guests:
     bytes: {description: Bytes that were copied., type: int}
     predicted_seconds: {description: Seconds that were expected., type: float}
     predicted_bytes: {description: Bytes that were expected., type: int}
+    witnesses:
+      description: How many witnesses proved its move. The first is Nova, the second Placement,
+        Neutron and Cinder with what they have of it, the third libvirt on both hosts. Null where
+        nothing was proven.
+      type: int
+      sample: 3
+    policy:
+      description: What its migration may cost it. Each field has a C(value) and its C(source).
+      type: dict
+      sample: {max_downtime_ms: {value: 200, source: profile minimize_downtime}}
+    policy_findings:
+      description: What was asked for in vain, and why.
+      type: list
+      elements: str
 summary:
   description: Number of guests by outcome, and in C(total).
   returned: always, unless a guest was not found

@@ -19,7 +19,8 @@ UTILS = "plugins.module_utils."
 # chance. Add a module here only if it is as pure as these.
 PURE_STDLIB = frozenset(
     "__future__ abc bisect collections copy dataclasses datetime enum fnmatch fractions functools"
-    " graphlib heapq itertools math operator re statistics string textwrap types typing".split()
+    " graphlib hashlib heapq ipaddress itertools math operator re statistics string textwrap types"
+    " typing".split()
 )
 IMPURE_CALLS = frozenset("open print input exec eval compile __import__ globals".split())
 CLOCK_READS = frozenset("now utcnow today fromtimestamp".split())
@@ -37,6 +38,7 @@ class Room:
 
 ANSIBLE = frozenset({"ansible"})
 SDK = frozenset({"openstack", "keystoneauth1"})
+VIRT = frozenset({"libvirt"})
 
 
 def utils(names: str) -> tuple[str, ...]:
@@ -48,25 +50,60 @@ ROOMS = (
     Room(
         "plugins.modules",
         utils(
-            "_module _options _service _drain _guests _errors _engine _planner _gateways _report"
+            "_module _host_module _options _service _drain _guests _test_guest _probe _tune"
+            " _compute_process _domains _kept _paths _nova_conf _errors _engine _planner"
+            " _gateways _report _policy_change _policy_audit"
         ),
         ANSIBLE,
     ),
-    Room("plugins.action", utils("_report _gateways.clock _errors"), ANSIBLE),
-    Room("plugins.filter", utils("_report _errors"), ANSIBLE),
+    Room(
+        "plugins.action",
+        (*utils("_report _gateways.clock _errors"), "plugins.plugin_utils"),
+        ANSIBLE,
+    ),
+    Room(
+        "plugins.plugin_utils",
+        (*utils("_gateways.clock"), "plugins.plugin_utils"),
+        ANSIBLE,
+    ),
+    Room(
+        "plugins.filter",
+        utils("_report _errors _planner.paths _planner.path_limits _planner.network_plan"),
+        ANSIBLE,
+    ),
     Room("plugins.doc_fragments"),
     # What several modules share, from the outside in.
     Room(
         UTILS + "_guests",
         utils("_drain _module _options _errors _engine _planner _gateways _report"),
     ),
+    Room(UTILS + "_test_guest", utils("_guests _module _options _errors _gateways")),
     Room(UTILS + "_drain", utils("_errors _engine _planner _gateways _report")),
-    Room(UTILS + "_module", utils("_errors _gateways"), ANSIBLE),
-    Room(UTILS + "_options", utils("_errors _planner.model")),
+    Room(UTILS + "_compute_process", utils("_host_module _errors _planner _gateways")),
+    Room(UTILS + "_paths", utils("_errors _planner _gateways")),
+    Room(UTILS + "_probe", utils("_errors _planner _gateways")),
+    Room(UTILS + "_domains", utils("_errors _planner _gateways")),
+    Room(UTILS + "_tune", utils("_errors _planner _gateways")),
+    Room(UTILS + "_nova_conf", utils("_errors _planner _gateways")),
+    Room(UTILS + "_kept", utils("_errors _planner _gateways")),
+    Room(UTILS + "_policy_change", utils("_module _options _errors _planner _gateways")),
+    Room(UTILS + "_policy_audit", utils("_module _options _errors _planner _gateways _report")),
+    Room(UTILS + "_module", utils("_host_module _errors _gateways"), ANSIBLE),
+    Room(UTILS + "_host_module", utils("_errors _gateways.clock"), ANSIBLE),
+    Room(UTILS + "_options", utils("_errors _planner.model _planner.policy")),
     Room(UTILS + "_service", utils("_errors _planner.mark _planner.model")),
     # The house proper.
     Room(UTILS + "_engine", utils("_planner _gateways _errors")),
-    Room(UTILS + "_gateways", utils("_gateways _planner.model _errors"), ANSIBLE | SDK),
+    Room(
+        UTILS + "_gateways.compute_process",
+        utils("_errors _planner.compute_process"),
+    ),
+    Room(UTILS + "_gateways.config", utils("_gateways.files _errors")),
+    Room(UTILS + "_gateways.files", utils("_planner.kept _errors")),
+    Room(UTILS + "_gateways.echo", utils("_gateways.links _planner.paths _errors")),
+    Room(UTILS + "_gateways.tls", utils("_planner.certificates")),
+    Room(UTILS + "_gateways", utils("_gateways _planner.model _errors"), ANSIBLE | SDK | VIRT),
+    Room(UTILS + "_report.paths", utils("_report _planner.path_limits")),
     Room(UTILS + "_report", utils("_report _planner.model")),
     Room(UTILS + "_planner", utils("_planner"), pure=True),
     Room(UTILS + "_errors"),

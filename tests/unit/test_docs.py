@@ -14,7 +14,12 @@ import pytest
 import yaml
 
 from ansible_collections.lowtide.compute.plugins.module_utils import _errors
-from ansible_collections.lowtide.compute.plugins.module_utils._planner import drain, eligibility
+from ansible_collections.lowtide.compute.plugins.module_utils._planner import (
+    drain,
+    eligibility,
+    policy,
+    policy_keys,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases import recovering
 from ansible_collections.lowtide.compute.plugins.module_utils._report import result
@@ -98,6 +103,7 @@ def codes_of_a_run():
         set().union(*(constants(phase, "leave", 1) for phase in phases))
         | constants(PLANNER / "phases" / "verifying.py", "_doubt", 2)
         | constants(PLANNER / "verify.py", "Check", 0)
+        | constants(PLANNER / "witness.py", "Finding", 0)
         | set(drain.STOPPED)
         | set(recovering.FAILED_REMEDY)
         | {"gone", "verified"}
@@ -126,7 +132,11 @@ def report():
         plan(*entries), ledger(*moves), 152.0, changed=True, problems=["an allocation"]
     )
     events = [result.event_row(m.Event(100.0, "moved", "id-vm-a", "vm-a", {"seconds": 1.0}), "h")]
-    return document(run | {"events": events})
+    tuned = [
+        {"id": "id-vm-a", "block": False, "downtime_ms": 80, "applied": {"max_downtime_ms": 500}}
+    ]
+    probed = [{"id": "id-vm-a", "answered": True, "longest_gap_ms": 110.0, "sent": 400, "lost": 2}]
+    return document(run | {"events": events}, tuned, probed)
 
 
 def validator():
@@ -153,10 +163,12 @@ def test_the_schema_is_strict(spoil):
 
 
 def test_the_schema_requires_every_field():
-    guest = result.guest_row(entry(), moved())
+    guest = report()["guests"][0]
     for fields, part in (
-        (["schema", "schema_version", *FIELDS], SCHEMA),
+        (["schema", "schema_version", *FIELDS, "measured"], SCHEMA),
         (guest, SCHEMA["$defs"]["guest"]),
+        (guest["measured"], SCHEMA["$defs"]["measured"]),
+        (report()["measured"]["non_block"], SCHEMA["$defs"]["aggregate"]),
         (report()["events"][0], SCHEMA["$defs"]["event"]),
     ):
         assert set(part["required"]) == set(fields) == set(part["properties"])
@@ -171,7 +183,53 @@ def test_the_schema_knows_the_outcomes():
 
 def test_report_md_names_every_field():
     named = {name for row in table_rows("report.md") for name in re.findall(r"`(\w+)`", row[0])}
-    assert named == {"schema", "schema_version", *FIELDS, *result.guest_row(entry(), None)}
+    guest = report()["guests"][0]
+    assert named == {"schema", "schema_version", *FIELDS, *guest, *guest["measured"]}
+
+
+# --- policy.md ---------------------------------------------------------------------------
+
+
+def test_policy_md_has_every_field_and_whose_word_counts():
+    for heading in ("## Fields", "## Whose word counts"):
+        assert codes("policy.md", heading) == list(policy.FIELDS)
+
+
+def test_policy_md_says_the_ranges():
+    defaults = m.Policy()
+    for name, allowed, default, *_rest in table_rows("policy.md", "## Fields"):
+        field = name.strip("`")
+        for number in re.findall(r"\d+", policy_keys.KINDS[field].allowed):
+            assert re.search(rf"\b{number}\b", allowed), field
+        value = getattr(defaults, field)
+        if value is not None and field != "on_timeout":
+            assert default.strip("`") == str(value).removesuffix(".0"), field
+
+
+def test_policy_md_has_starlingx_s_keys():
+    rows = table_rows("policy.md", "## StarlingX's keys")
+    keys = {key.name: key for key in policy_keys.KEYS if not key.name.startswith("lowtide:")}
+    assert [row[0].strip("`") for row in rows] == [*keys, policy_keys.TUNNEL]
+    for name, field, _allowed, places in rows[:-1]:
+        key = keys[name.strip("`")]
+        assert field.strip("`") == key.field
+        assert tuple(places.split(", ")) == key.places
+
+
+def test_policy_md_says_what_the_profiles_set():
+    heads = re.search(r"\| \| none \|(.*)\|", (DOCS / "policy.md").read_text()).group(1)
+    names = re.findall(r"`(\w+)`", heads)
+    assert names == list(policy.PROFILES)
+    for field, _none, *cells in table_rows("policy.md", "## Profiles"):
+        for name, cell in zip(names, cells, strict=True):
+            value = policy.PROFILES[name].values.get(field.strip("`"))
+            said = "not set" if value is None else str(value).lower()
+            assert cell.strip("`") == said, (field, name)
+
+
+def test_the_schema_knows_the_policy_s_fields():
+    row = SCHEMA["$defs"]["guest"]["properties"]["policy"]["propertyNames"]["enum"]
+    assert row == list(policy.FIELDS) == list(result.policy_row(m.Policy()))
 
 
 # --- RETURN of the modules ---------------------------------------------------------------

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, The Lowtide authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Roles offer what their modules offer: same options, types, choices, defaults; all passed on."""
+"""Roles say what they take, and offer what their modules offer: all of it, and pass it on."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 
 #: Options of a module that its role does not offer, and the role's own.
 PRIVATE = {
-    "host_drain": {"wait", "state", "step_seconds"},
+    "host_drain": {"wait", "state", "answers", "step_seconds"},
     "host_return": {"state", "forced_down", "reason", "run_id"},
 }
-OWN = {"host_drain": {"api_host", "plan_only", "report_dir"}, "host_return": {"api_host"}}
+BESIDE = {"tune", "tune_ramp_seconds", "dirty_rate_seconds", "probe_address", "probe_interval_ms"}
+OWN = {
+    "host_drain": {"api_host", "plan_only", "report_dir", *BESIDE},
+    "host_return": {"api_host"},
+}
 MODULES = {
     "host_drain": ("lowtide.compute.nova_drain", {**AUTH_SPEC, **nova_drain.SPEC}),
     "host_return": (
@@ -45,22 +49,38 @@ def named(role, option):
 
 
 roles = pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+#: Those that offer one module's options as their own.
+mirrors = pytest.mark.parametrize("role", sorted(MODULES))
 
 
 @roles
 def test_defaults_and_specification_agree(role):
-    spec = {name: option.get("default") for name, option in specification(role).items()}
-    assert load(role, "defaults/main.yml") == spec
+    """What has a default anywhere has it everywhere, and there is no other default."""
+    defaults = load(role, "defaults/main.yml")
+    told = {}
+    for entry in load(role, "meta/argument_specs.yml")["argument_specs"].values():
+        for name, option in entry["options"].items():
+            assert name.startswith(f"{role}_"), name
+            assert (name in defaults) is (not option.get("required", False)), name
+            assert option.get("default") == defaults.get(name), name
+            told[name] = option
+    assert set(defaults) <= set(told)
 
 
 @roles
+def test_every_entry_point_is_specified_and_has_its_tasks(role):
+    for entry in load(role, "meta/argument_specs.yml")["argument_specs"]:
+        assert (ROLES / role / "tasks" / f"{entry}.yml").exists(), entry
+
+
+@mirrors
 def test_every_option_of_the_module_is_offered(role):
     _module, options = MODULES[role]
     expected = (set(options) - PRIVATE[role]) | OWN[role]
     assert set(specification(role)) == {named(role, option) for option in expected}
 
 
-@roles
+@mirrors
 def test_types_choices_and_defaults_are_the_modules(role):
     _module, options = MODULES[role]
     spec = specification(role)
@@ -88,7 +108,7 @@ def passed_by(role):
     return task["module_defaults"][module] if "module_defaults" in task else task[module]
 
 
-@roles
+@mirrors
 def test_every_option_is_passed_on(role):
     _module, options = MODULES[role]
     passed = passed_by(role)
@@ -97,7 +117,7 @@ def test_every_option_is_passed_on(role):
     assert set(passed) <= set(options)
 
 
-@roles
+@mirrors
 def test_what_is_empty_is_omitted(role):
     _module, options = MODULES[role]
     passed = passed_by(role)
@@ -115,7 +135,9 @@ def test_the_readme_speaks_of_rollback_and_idempotence(role):
     assert "\n## Rollback\n" in text
 
 
-@pytest.mark.parametrize("playbook", sorted(PLAYBOOKS.glob("*.yml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "playbook", sorted(PLAYBOOKS.glob("host_*.yml")), ids=lambda path: path.stem
+)
 def test_playbooks_take_one_host_at_a_time_and_stop_at_the_first_failure(playbook):
     find, work = yaml.safe_load(playbook.read_text())
     assert find["hosts"].startswith("{{ 'localhost' if ansible_limit is not defined")
@@ -126,12 +148,20 @@ def test_playbooks_take_one_host_at_a_time_and_stop_at_the_first_failure(playboo
     assert work.get("any_errors_fatal", False) is changes
 
 
-@roles
+def flat(tasks):
+    """All tasks, those in blocks too."""
+    for task in tasks:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from flat(task.get(part, ()))
+
+
+@mirrors
 def test_api_tasks_run_where_the_api_is_and_without_becoming_root(role):
     module, _options = MODULES[role]
     found = 0
     for path in (ROLES / role / "tasks").glob("*.yml"):
-        for task in yaml.safe_load(path.read_text()):
+        for task in flat(yaml.safe_load(path.read_text())):
             if module in task:
                 found += 1
                 assert task["delegate_to"] == f"{{{{ {role}_api_host }}}}"

@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from html import unescape
 from typing import Any
 
 from ansible.module_utils.api import retry_with_delays_and_condition
@@ -43,6 +45,8 @@ DEFAULT_TIMEOUT = 30
 READ_RETRIES = 2
 RETRY_PAUSES = (0.5, 1.0)
 TRANSIENT = (429, 500, 502, 503, 504)
+#: How a 403 reads that is about rights (Nova and Neutron, Glance), and not about a quota or state.
+NO_RIGHT = ("olicy", "not authorized")
 
 CREDENTIALS = (
     "Name a cloud of clouds.yaml in `cloud`, set the OS_* variables, or give `auth` and `auth_type`"
@@ -93,6 +97,7 @@ class Api:
         """Pages of a list. ``key``: its name in the body; ``marker``: the field to go on from.
 
         The link to the next page only says that there is one: behind a proxy its host is wrong.
+        Nova has it in ``KEY_links``, Glance in ``next``.
         """
         params = dict(params or {})
         while True:
@@ -100,7 +105,8 @@ class Api:
             page = body[key]
             yield page
             links = body.get(f"{key}_links", [])
-            if not page or not any(link.get("rel") == "next" for link in links):
+            more = "next" in body or any(link.get("rel") == "next" for link in links)
+            if not page or not more:
                 return
             params["marker"] = page[-1][marker]
 
@@ -109,7 +115,13 @@ class Api:
         return [item for page in self.pages(path, key, params, **kw) for item in page]
 
     def send(
-        self, method: str, path: str, body: Json | None = None, *, microversion: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Json | Sequence[Json] | None = None,
+        *,
+        microversion: str | None = None,
+        content_type: str = "application/json",
     ) -> Json:
         """Send a write once. Raises Unreachable when it may or may not have happened."""
         with errors(f"the {self.name} API", self.who):
@@ -118,6 +130,7 @@ class Api:
                 method,
                 json=body,
                 microversion=microversion,
+                headers={} if body is None else {"Content-Type": content_type},
                 connect_retries=0,
                 status_code_retries=0,
             )
@@ -148,7 +161,7 @@ class Api:
         text = explanation(answer)
         call = f"{self.name} API: {method} {path}: {status}: {text}"
         request_id = answer.headers.get("x-openstack-request-id", "")
-        if status == 401 or (status == 403 and "olicy" in text):
+        if status == 401 or (status == 403 and any(word in text for word in NO_RIGHT)):
             who = f"{self.who}: " if self.who else ""
             raise Unauthorized(who + call, _remedy_for(status), request_id=request_id)
         if status >= 500 or (status == 429 and not write):
@@ -180,7 +193,7 @@ def explanation(answer: Any) -> str:
     try:
         body = answer.json()
     except ValueError:
-        return " ".join(answer.text.split())[:200] or str(answer.reason)
+        return _text_of(answer.text)[:200] or str(answer.reason)
     candidates = [body, *body.values()] if isinstance(body, dict) else [body]
     for candidate in candidates:
         inner = candidate[0] if isinstance(candidate, list) and candidate else candidate
@@ -189,6 +202,53 @@ def explanation(answer: Any) -> str:
                 if isinstance(inner.get(key), str):
                     return " ".join(inner[key].split())
     return str(answer.reason)
+
+
+def _text_of(page: str) -> str:
+    """What a page says: Glance, and proxies, answer errors with HTML. Its titles say the status."""
+    said = re.sub(r"(?s)<(title|h1)>.*?</\1>|<[^>]*>", " ", page)
+    return " ".join(unescape(said).split())
+
+
+class Session:
+    """Signed in to one cloud. Services are discovered on first use."""
+
+    def __init__(self, connection: Any, who: str) -> None:
+        self._connection = connection
+        self._who = who
+
+    def api(self, name: str) -> Api:
+        """A service's API, by the name of its SDK proxy, such as ``compute``."""
+        return Api(name.replace("_", " "), partial(getattr, self._connection, name), self._who)
+
+    def project_id(self) -> str:
+        """ID of the project that the credentials are for; "" where they are for none."""
+        with errors("the identity API"):
+            return self._connection.session.get_project_id() or ""
+
+    def offers(self, service_type: str) -> bool:
+        """Has the cloud a service of this type, in the region and at the interface in use?"""
+        config = self._connection.config
+        with errors("the identity API"):
+            try:
+                url = self._connection.session.get_endpoint(
+                    service_type=service_type,
+                    interface=config.get_interface(service_type),
+                    region_name=config.get_region_name(service_type),
+                    skip_discovery=True,
+                )
+            except ksa.EndpointNotFound:
+                return False
+            return bool(url)
+
+
+def sign_in(params: Mapping[str, Any]) -> Session:
+    """The cloud that the modules' authentication options name.
+
+    Raises BadOption for a cloud that clouds.yaml does not have, Unauthorized for missing or
+    refused credentials, Unreachable when the identity service does not answer.
+    """
+    return Session(open_connection(params), who_asks(params))
 
 
 # --- errors ------------------------------------------------------------------------------
@@ -260,11 +320,7 @@ def who_asks(params: Mapping[str, Any]) -> str:
 
 
 def open_connection(params: Mapping[str, Any]) -> Any:
-    """An authenticated SDK connection from the modules' authentication options.
-
-    Raises BadOption for a cloud that clouds.yaml does not have, Unauthorized for missing or
-    refused credentials, Unreachable when the identity service does not answer.
-    """
+    """An authenticated SDK connection from the modules' authentication options; see `sign_in`."""
     _check_values(params)
     with errors("the identity API", who_asks(params)):
         try:

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Protocol
 
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import NotFound, Unreachable
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api import (
-    Api,
-    errors,
-    open_connection,
-    who_asks,
-)
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api import Session
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.image import Image
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.network import Network
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.nova import Nova
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.placement import Placement
@@ -52,7 +48,7 @@ class Cloud(Protocol):
         """The nova-compute of ``host`` (exact name). NotFound names near misses."""
 
     def survey(self, scope: Scope) -> Survey:
-        """All that a plan needs; a number of calls bounded by hosts and groups, not guests."""
+        """All that a plan needs. Hosts, groups and images bound the number of calls, not guests."""
 
     def observe(self, scope: Scope) -> Observation:
         """Service, guests and migrations of the scope: a constant number of list calls."""
@@ -95,7 +91,7 @@ class Cloud(Protocol):
 
 
 class OpenStackCloud:
-    """The real Cloud: Nova, Placement, Neutron, and Cinder and Manila where there are any."""
+    """The real Cloud: Nova, Placement, Neutron; Cinder, Glance and Manila where there are any."""
 
     def __init__(
         self,
@@ -103,6 +99,7 @@ class OpenStackCloud:
         placement: Placement,
         network: Network,
         volume: Volume | None = None,
+        image: Image | None = None,
         *,
         has_shares: bool = False,
     ) -> None:
@@ -110,6 +107,7 @@ class OpenStackCloud:
         self._placement = placement
         self._network = network
         self._volume = volume
+        self._image = image
         self._has_shares = has_shares
         self._last_host: dict[str, str] = {}
 
@@ -172,7 +170,7 @@ class OpenStackCloud:
 
     def find_guests(self, name_or_id: str) -> tuple[Guest, ...]:
         """The guest with this id, or every guest with exactly this name."""
-        by_id = self._nova.guest(name_or_id) if _looks_like_uuid(name_or_id) else None
+        by_id = self._nova.guest(name_or_id) if looks_like_uuid(name_or_id) else None
         return (by_id,) if by_id else self._nova.guests_named(name_or_id)
 
     # --- writes
@@ -264,15 +262,17 @@ class OpenStackCloud:
         return {guest.id: guest for guest in candidates if guest and guest.host == host}
 
     def _with_surroundings(self, guests: tuple[Guest, ...], scope: Scope) -> tuple[Guest, ...]:
-        """The guests with ports, groups and shares, and whether those in ERROR are alive."""
+        """The guests with ports, groups, shares, policies; and whether those in ERROR are alive."""
         ports = self._network.ports_on(scope.host) if scope.host else {}
         elsewhere = [guest.id for guest in guests if not scope.host or guest.host != scope.host]
         if elsewhere:
             ports |= self._network.ports_of(elsewhere)
         group_of = self._groups_of(guests)
+        policies = self._policies_of({guest.image_id for guest in guests if guest.image_id})
         return tuple(
             replace(
                 guest,
+                image_properties=policies.get(guest.image_id, {}) | dict(guest.image_properties),
                 ports=ports.get(guest.id, ()),
                 group=group_of.get(guest.id),
                 shares=self._nova.shares(guest.id) if self._has_shares else (),
@@ -280,6 +280,11 @@ class OpenStackCloud:
             )
             for guest in guests
         )
+
+    def _policies_of(self, image_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        if self._image is None:
+            return {}
+        return {each: self._image.policy_properties(each) for each in sorted(image_ids)}
 
     def _groups_of(self, guests: tuple[Guest, ...]) -> dict[str, Group]:
         """Guest id -> group. Where members of a hard group are is looked up once per project."""
@@ -355,41 +360,22 @@ class OpenStackCloud:
         return roots[0]
 
 
-def _looks_like_uuid(text: str) -> bool:
+def looks_like_uuid(text: str) -> bool:
+    """32 hexadecimal digits, with or without dashes."""
     digits = text.replace("-", "")
     return len(digits) == 32 and all(digit in "0123456789abcdefABCDEF" for digit in digits)
 
 
-def connect(params: Mapping[str, Any]) -> OpenStackCloud:
-    """The cloud that the modules' authentication options name, signed in.
-
-    Raises BadOption, Unauthorized or Unreachable. Services are discovered on first use.
-    """
-    connection = open_connection(params)
-    who = who_asks(params)
-
-    def api(name: str) -> Api:
-        return Api(name.replace("_", " "), partial(getattr, connection, name), who)
-
-    has_volumes, has_shares = (
-        _in_catalogue(connection, name) for name in ("block-storage", "shared-file-system")
+def connect(session: Session) -> OpenStackCloud:
+    """The cloud that the session is signed in to."""
+    has_volumes, has_images, has_shares = map(
+        session.offers, ("block-storage", "image", "shared-file-system")
     )
     return OpenStackCloud(
-        Nova(api("compute")),
-        Placement(api("placement")),
-        Network(api("network")),
-        Volume(api("block_storage")) if has_volumes else None,
+        Nova(session.api("compute")),
+        Placement(session.api("placement")),
+        Network(session.api("network")),
+        Volume(session.api("block_storage")) if has_volumes else None,
+        Image(session.api("image")) if has_images else None,
         has_shares=has_shares,
     )
-
-
-def _in_catalogue(connection: Any, service_type: str) -> bool:
-    with errors("the identity API"):
-        return bool(
-            connection.session.get_endpoint(
-                service_type=service_type,
-                interface=connection.config.get_interface(service_type),
-                region_name=connection.config.get_region_name(service_type),
-                skip_discovery=True,
-            )
-        )

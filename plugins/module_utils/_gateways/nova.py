@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from urllib.parse import quote
 
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
     HostNotReady,
@@ -20,6 +21,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api import Api, Json
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    Carrier,
     Group,
     Guest,
     Migration,
@@ -37,6 +39,10 @@ MIGRATIONS = (2, 80)
 ACTIONS = (2, 84)
 SHARES = (2, 97)
 GROUPS = "2.64"
+#: From 2.61 on flavors are listed with their extra specs.
+FLAVORS = "2.61"
+#: From 2.86 on Nova refuses keys of the group `hw` that it does not know, StarlingX's among them.
+EXTRA_SPECS = "2.68"
 COLD_MIGRATE = "2.56"
 #: From 2.34 on the call does not wait for the pre-checks; from 2.68 on nobody can force it.
 LIVE_MIGRATE = "2.68"
@@ -121,11 +127,14 @@ class Nova:
         """Every guest of a project, wherever it is."""
         return self._guests({"project_id": project_id})
 
+    def guests(self) -> tuple[Guest, ...]:
+        """Every guest of the cloud."""
+        return self._guests({})
+
     def guests_named(self, name: str) -> tuple[Guest, ...]:
         """Guests of exactly this name, of all projects."""
-        # The API takes a regular expression in the database's dialect; "." is in all of them.
-        pattern = "^" + re.sub(r"[^A-Za-z0-9_-]", ".", name) + "$"
-        return tuple(guest for guest in self._guests({"name": pattern}) if guest.name == name)
+        found = self._guests({"name": exactly(name)})
+        return tuple(guest for guest in found if guest.name == name)
 
     def guest(self, guest_id: str) -> Guest | None:
         """One guest, soft-deleted ones too; None when Nova has none of that id."""
@@ -151,6 +160,15 @@ class Nova:
                 "Bring the cell's database and message queue back",
             )
         return tuple(map(guest_from, servers))
+
+    def flavors(self) -> tuple[Carrier, ...]:
+        """Every flavor of the cloud, also those that are not public, with their extra specs."""
+        found = self._api.list(
+            "/flavors/detail", "flavors", {"is_public": "None"}, microversion=FLAVORS
+        )
+        return tuple(
+            Carrier("flavor", raw["id"], raw["name"], dict(raw["extra_specs"])) for raw in found
+        )
 
     def groups(self) -> tuple[Group, ...]:
         """Every server group; all its members, their hosts not filled in."""
@@ -276,6 +294,24 @@ class Nova:
         path = f"/servers/{guest_id}/migrations/{migration_id}/action"
         self._api.send("POST", path, {"force_complete": None}, microversion=LIVE_MIGRATE)
 
+    def change_flavor(self, flavor_id: str, put: Mapping[str, str], removed: Iterable[str]) -> None:
+        """Set extra specs, all in one request, and remove others, one by one."""
+        path = f"/flavors/{quote(flavor_id, safe='')}/os-extra_specs"
+        if put:
+            self._api.send("POST", path, {"extra_specs": dict(put)}, microversion=EXTRA_SPECS)
+        for name in removed:
+            self._api.send("DELETE", f"{path}/{quote(name)}", microversion=EXTRA_SPECS)
+
+    def change_metadata(
+        self, guest_id: str, put: Mapping[str, str], removed: Iterable[str]
+    ) -> None:
+        """Set metadata of a guest, all in one request, and remove some, one by one."""
+        path = f"/servers/{guest_id}/metadata"
+        if put:
+            self._api.send("POST", path, {"metadata": dict(put)}, microversion=LIVE_MIGRATE)
+        for name in removed:
+            self._api.send("DELETE", f"{path}/{quote(name)}", microversion=LIVE_MIGRATE)
+
     def _act(self, guest_id: str, body: Json, microversion: str = LIVE_MIGRATE) -> None:
         self._api.send("POST", f"/servers/{guest_id}/action", body, microversion=microversion)
 
@@ -302,6 +338,12 @@ class Nova:
 def dotted(version: tuple[int, int]) -> str:
     """A microversion as headers write it."""
     return f"{version[0]}.{version[1]}"
+
+
+def exactly(name: str) -> str:
+    """A filter of servers that lets this name through, and few others."""
+    # The API takes a regular expression in the database's dialect; "." is in all of them.
+    return "^" + re.sub(r"[^A-Za-z0-9_-]", ".", name) + "$"
 
 
 def newest_first(migrations: Iterable[Migration]) -> tuple[Migration, ...]:
@@ -339,6 +381,7 @@ def guest_from(raw: Json) -> Guest:
         ram_mib=flavor["ram"],
         disk_gib=root_gib + (flavor.get("ephemeral") or 0) + -(-(flavor.get("swap") or 0) // 1024),
         extra_specs=dict(flavor.get("extra_specs") or {}),
+        image_id=image.get("id") or "",
         image_properties={k: str(v) for k, v in (image.get("properties") or {}).items()},
         metadata=dict(raw.get("metadata") or {}),
         tags=tuple(raw.get("tags") or ()),
@@ -348,6 +391,12 @@ def guest_from(raw: Json) -> Guest:
         locked=bool(raw.get("locked")),
         availability_zone=raw.get("OS-EXT-AZ:availability_zone") or "",
         pinned_availability_zone=raw.get("pinned_availability_zone") or "",
+        addresses=tuple(
+            address["addr"]
+            for _network, addresses in sorted((raw.get("addresses") or {}).items())
+            for address in addresses
+        ),
+        flavor_name=flavor.get("original_name") or "",
     )
 
 

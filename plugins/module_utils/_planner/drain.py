@@ -49,10 +49,17 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.schedule 
     choose,
     holds_place,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.silence import (
+    CODE,
+    heed_silence,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.witness import ALARMS
 
 #: A migration must be queued this long before it says that the source runs no more at a time.
 QUEUE_GRACE = 5.0
 
+#: Phases of guests that are not done with, nor waiting.
+BUSY = m.HOLDING | {m.VERIFYING, m.RECOVERING}
 GO_ON = "run the drain again to go on where it stopped"
 STOPPED = {
     "failure": ("not started: another guest failed and on_failure is stop", GO_ON),
@@ -66,7 +73,17 @@ STOPPED = {
         "not started: the host's nova-compute is down",
         "start nova-compute on the host, and run the drain again",
     ),
+    "emergency_stop": (
+        "not started: another guest runs on two hosts, or on none",
+        "repair that guest (docs/witnesses.md), then run the drain again",
+    ),
+    "held": (
+        "not started: a guest that was moved does not answer its clients any more",
+        "find out why (docs/witnesses.md), then run the drain again",
+    ),
 }
+#: Why the run was stopped -> why those who waited were left, where that is another word.
+LEFT_FOR = {"split_brain": "emergency_stop", "lost": "emergency_stop", CODE: "held"}
 HANDLERS: Mapping[str, Callable[[Tick, m.Move], None]] = {
     m.WAITING: waiting,
     m.REQUESTED: requested,
@@ -90,6 +107,7 @@ def step(
     meet_guests(tick)
     for guest_id in list(tick.moves):
         advance(tick, guest_id)
+    heed_silence(tick)
     learn_source_cap(tick)
     check_limits(tick)
     start_moves(tick)
@@ -226,7 +244,7 @@ def check_limits(tick: Tick) -> None:
 
 
 def start_moves(tick: Tick) -> None:
-    if tick.ledger.stopped:
+    if tick.ledger.stopped or tick.held or any(map(_alarming, tick.moves.values())):
         return
     order = {entry.guest.id: i for i, entry in enumerate(tick.plan.entries)}
     tick.runnable.sort(key=lambda guest_id: order.get(guest_id, len(order)))
@@ -234,6 +252,11 @@ def start_moves(tick: Tick) -> None:
     ledger = replace(tick.ledger, moves=tick.moves)
     for move, host in choose(candidates, ledger, tick.options):
         _start(tick, move, host)
+
+
+def _alarming(move: m.Move) -> bool:
+    """Is it about to be looked at a second time because it seems to run twice, or nowhere?"""
+    return move.phase in BUSY and move.doubt in ALARMS
 
 
 def _start(tick: Tick, move: m.Move, host: str) -> None:
@@ -250,6 +273,7 @@ def _start(tick: Tick, move: m.Move, host: str) -> None:
         migration_uuid="",
         migration_status="",
         escalation="",
+        aborted_for="",
         running_since=0.0,
         total_bytes=0,
         processed_bytes=0,
@@ -257,16 +281,23 @@ def _start(tick: Tick, move: m.Move, host: str) -> None:
         started_at=move.started_at or tick.now,
         destination=host,
     )
+    if tick.policy_of(move).wish == "notify":
+        tick.tell("notify", move, project_id=guest.project_id)
     tick.do(f"{move.method}_migrate", move, host=host)
     tick.tell("started", move, method=move.method, destination=host, attempt=move.attempts)
 
 
 def finish(tick: Tick) -> bool:
     """Is there nothing in flight and nothing more to start? Then whoever waits is left."""
-    busy = m.HOLDING | {m.VERIFYING, m.RECOVERING}
-    active = any(move.phase in busy for move in tick.moves.values())
-    pending = (tick.settling or _place_may_come_free(tick)) and not tick.ledger.stopped
+    active = any(move.phase in BUSY for move in tick.moves.values())
+    held = tick.held and bool(tick.runnable)
+    pending = (tick.settling or held or _place_may_come_free(tick)) and not tick.ledger.stopped
     if active or pending or tick.returned or _may_still_arrive(tick):
+        return False
+    host = tick.plan.scope.host
+    if not tick.heard(host):
+        # The last look at the host, which its verdict rests on.
+        tick.ask(host)
         return False
     for move in list(tick.moves.values()):
         if move.phase == m.WAITING:
@@ -285,7 +316,7 @@ def _leave_waiting(tick: Tick, move: m.Move) -> None:
     code, reason, remedy = move.code, move.reason, move.remedy
     if move.guest_id in tick.movable:
         taken = "place_taken" if move.guest_id in tick.runnable else "host_down"
-        code = tick.ledger.stopped or taken
+        code = LEFT_FOR.get(tick.ledger.stopped, tick.ledger.stopped) or taken
         reason, remedy = STOPPED[code]
     left = tick.enter(move, m.LEFT, code=code, reason=reason, remedy=remedy)
     tick.tell("left", left, code=code, reason=reason, remedy=remedy)
@@ -314,7 +345,10 @@ def _may_still_arrive(tick: Tick) -> bool:
 
 
 def result(tick: Tick, *, done: bool) -> Result:
-    ledger = replace(tick.ledger, moves=dict(tick.moves), ticks=tick.ledger.ticks + 1)
+    wanted = tuple(action.host for action in tick.actions if action.verb == "ask_hypervisor")
+    ledger = replace(
+        tick.ledger, moves=dict(tick.moves), ticks=tick.ledger.ticks + 1, wanted=wanted
+    )
     return m.Decision(tuple(tick.actions), tuple(tick.events), done), ledger
 
 

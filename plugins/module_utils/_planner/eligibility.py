@@ -27,10 +27,13 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Room,
     Verdict,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.policy import wish_of
 
 #: vnic types whose device Nova unplugs before a live migration and plugs again after it
 #: (nova/network/model.py, VNIC_TYPES_DIRECT_PASSTHROUGH).
 LINK_LOSS_VNICS = frozenset({"direct", "direct-physical", "remote-managed", "vdpa"})
+#: The code of a guest that libvirt may know elsewhere.
+WENT = "gone_after_migration"
 ACCELERATOR_VNICS = frozenset({"accelerator-direct", "accelerator-direct-physical"})
 
 
@@ -154,6 +157,15 @@ def _power_disagrees(guest: Guest) -> bool:
 def _failed_here(guest: Guest, context: Context) -> bool:
     newest = context.newest
     return newest is not None and newest.failed and newest.source == guest.host
+
+
+def _may_have_gone(guest: Guest, context: Context) -> bool:
+    """Did a live migration that Nova calls failed perhaps take it away all the same?"""
+    missing = guest.power_state == "nostate" and guest.alive is not True
+    rests = guest.vm_state in ("active", "paused", "error")
+    newest = context.newest
+    led = newest is not None and newest.is_live and bool(newest.destination)
+    return missing and rests and led and _failed_here(guest, context)
 
 
 def _made_by_this_run(context: Context) -> bool:
@@ -335,6 +347,15 @@ RULES: tuple[Rule, ...] = (
         " (openstack server set --state active {id}), or set reset_error_state: true",
     ),
     Rule(
+        WENT,
+        _may_have_gone,
+        BLOCKED,
+        "its migration to {destination} failed in Nova, and the hypervisor does not have it here"
+        " any more",
+        "look for it on {destination} with virsh list --all before anything else; do not start,"
+        " reboot or evacuate it, nor reset its state (docs/witnesses.md)",
+    ),
+    Rule(
         "error_guest_dead",
         lambda g, c: g.vm_state == "error" and g.alive is False,
         BLOCKED,
@@ -393,6 +414,13 @@ RULES: tuple[Rule, ...] = (
         lambda g, c: loses_link(g) and _runs(g) and c.options.sriov == "leave",
         EXCLUDED,
         "has an SR-IOV port, and sriov: leave was asked for",
+    ),
+    Rule(
+        "owner_wishes_to_stay",
+        lambda g, c: wish_of(g).value == "leave",
+        BLOCKED,
+        "its owner wishes that it stays ({wish_source}: leave)",
+        "ask its owner to move or stop it, take the wish back, or exclude it",
     ),
     Rule(
         "power_state_mismatch",
@@ -512,7 +540,7 @@ RULES: tuple[Rule, ...] = (
     Rule("active", lambda g, c: g.vm_state == "active", LIVE, "running"),
 )
 
-#: Rules about destinations: judged when the plan is made, not at every tick.
+#: Rules about destinations.
 DESTINATION_CODES = frozenset(
     {
         "no_other_host",
@@ -523,6 +551,9 @@ DESTINATION_CODES = frozenset(
         "plan_does_not_fit",
     }
 )
+#: Judged when the plan is made, not at every tick: also the wish, which may be on an image, and
+#: no list of guests shows that.
+PLANNED_CODES = DESTINATION_CODES | {"owner_wishes_to_stay"}
 
 
 def judge(guest: Guest, context: Context) -> Verdict:
@@ -546,11 +577,13 @@ def _words(guest: Guest, context: Context) -> dict[str, str]:
         "vm_state": guest.vm_state,
         "task_state": guest.task_state,
         "migration": str(context.newest.id) if context.newest else "",
+        "destination": context.newest.destination if context.newest else "",
         "power_state": guest.power_state,
         "zone": guest.pinned_availability_zone,
         "group": guest.group.name if guest.group else "",
         "aliases": ", ".join(passthrough_aliases(guest)),
         "resources": ", ".join(f"{v} {k}" for k, v in sorted(guest.resources.items())),
+        "wish_source": wish_of(guest).source,
         "excluded_by": excluded_by(guest, context.options.exclude),
     }
 
@@ -586,6 +619,11 @@ NOTES: tuple[tuple[str, Callable[[Guest], bool], str], ...] = (
         "group",
         lambda g: g.group is not None,
         "member of a server group: never in flight with another member",
+    ),
+    (
+        "notify",
+        lambda g: wish_of(g).value == "notify",
+        "its owner wishes to be told before it moves: an event says when it is about to",
     ),
 )
 

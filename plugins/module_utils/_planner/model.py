@@ -66,6 +66,10 @@ class Guest:
     hypervisor's own answer (diagnostics): ``None`` when it was not asked.
     ``resources`` are the guest's allocations in Placement, summed over its providers.
     ``disk_gib``: its local disks (a root disk that is a volume is none of them).
+    ``image_properties``: those that Nova knows, of the guest; in a survey also policies, of the
+    image ``image_id`` as it is now.
+    ``addresses``: IP addresses, network by network in the order of their names, as Nova lists them.
+    ``extra_specs`` and ``flavor_name``: of the flavor as it was when the guest got it.
     """
 
     id: str
@@ -79,6 +83,7 @@ class Guest:
     ram_mib: int = 0
     disk_gib: int = 0
     extra_specs: Mapping[str, str] = field(default_factory=dict)
+    image_id: str = ""
     image_properties: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -89,10 +94,30 @@ class Guest:
     availability_zone: str = ""
     pinned_availability_zone: str = ""
     ports: tuple[Port, ...] = ()
+    addresses: tuple[str, ...] = ()
     group: Group | None = None
     shares: tuple[str, ...] = ()
     resources: Mapping[str, int] = field(default_factory=dict)
     alive: bool | None = None
+    flavor_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """Something that can carry a policy: an image, a flavor, or an instance.
+
+    ``place``: flavor, image or instance. ``texts``: an image's properties and other attributes
+    that are texts, a flavor's extra specs, an instance's metadata. ``owner``: ID of its project,
+    ``""`` for a flavor. ``protected``: an image that Glance will not delete.
+    """
+
+    place: str
+    id: str
+    name: str
+    texts: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    protected: bool = False
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +216,9 @@ class Observation:
     """One look at what is being drained. ``guests``: all that Nova lists in scope.
 
     ``migrations``: all that concern the scope, newest first. ``progress``, ``evidence``,
-    ``refusals`` and ``alive`` hold only what the previous decision asked for.
+    ``refusals``, ``alive`` and ``hypervisors`` (by Nova's name of the host) hold only what the
+    previous decision asked for. ``silent_ms``: guests that a probe reached before and that have
+    not answered it for so long.
     """
 
     service: Service | None = None
@@ -202,6 +229,8 @@ class Observation:
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     causes: Mapping[str, str] = field(default_factory=dict)
     alive: Mapping[str, bool | None] = field(default_factory=dict)
+    hypervisors: Mapping[str, Domains] = field(default_factory=dict)
+    silent_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +251,19 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
+class Domains:
+    """What libvirt on one host says. ``states``: guest id -> state, as Nova words power states.
+
+    ``leftovers``: guests that have no domain there, but an instance directory. ``error``: why
+    libvirt could not be asked; then the rest says nothing.
+    """
+
+    states: Mapping[str, str] = field(default_factory=dict)
+    leftovers: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What the witnesses say of one guest after its move.
 
@@ -229,7 +271,6 @@ class Evidence:
     allocations. ``leftover_allocations``: the migration's own consumer still holds some.
     ``attachments``: each volume that Nova lists on the guest now -> number of attachments
     that this guest has to it in Cinder; empty when there is no block storage service.
-    ``domains``: host -> state, from libvirt; ``None`` when the hypervisors were not asked.
     """
 
     exists: bool
@@ -241,7 +282,6 @@ class Evidence:
     leftover_allocations: bool = False
     bindings: tuple[Binding, ...] = ()
     attachments: Mapping[str, int] = field(default_factory=dict)
-    domains: Mapping[str, str] | None = None
 
 
 # --- What is wanted: the operator's options ----------------------------------------------
@@ -267,6 +307,9 @@ class Options:
     the service was disabled, for builds that were already scheduled to show up.
     ``escalation_timeout``: for an abort or force-complete to take effect. ``api_patience``:
     for an API that does not answer. ``deadline`` 0: none.
+    ``profile`` and ``policy``: the operator's defaults for each guest's policy (see ``policy``).
+    ``dirty_rates``: guest id -> MiB/s, where measured. ``hypervisors``: Nova's names of the hosts
+    whose libvirt can be asked. ``unreachable_ms``: for how long a guest may be silent.
     """
 
     max_parallel: int = 1
@@ -297,9 +340,40 @@ class Options:
     overhead_seconds: float = 5.0
     destination: str = ""
     exclude: Exclusions = Exclusions()
+    profile: str = ""
+    policy: Mapping[str, str] = field(default_factory=dict)
+    dirty_rates: Mapping[str, float] = field(default_factory=dict)
+    hypervisors: tuple[str, ...] = ()
+    on_unreachable: str = "report"
+    unreachable_ms: float = 5000.0
 
 
 # --- What was judged and planned ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the migration of one guest may cost it, and what its owner wishes.
+
+    ``completion_timeout``: seconds in all; 0: none of its own, the budget by size holds.
+    ``bandwidth_mib_s`` 0: no limit. ``auto_converge``: as asked for, ``None``: nobody asked; stock
+    Nova decides it when a migration starts. ``post_copy``: whether it is allowed, ``None``: as
+    the operator's ``on_timeout`` has it. ``recovery_priority``: 1 first, 10 last. ``wish``:
+    migrate, notify or leave. ``sources``: field -> where its value comes from. ``findings``:
+    values that were ignored, and why, a sentence each.
+    """
+
+    completion_timeout: float = 0.0
+    max_downtime_ms: int = 500
+    bandwidth_mib_s: float = 0.0
+    auto_converge: bool | None = None
+    post_copy: bool | None = None
+    on_timeout: str = "abort"
+    recovery_priority: int = 10
+    wish: str = "migrate"
+    sources: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
+
 
 LIVE = "live"
 COLD = "cold"
@@ -346,6 +420,7 @@ class PlanEntry:
     verdict: Verdict
     estimate: Estimate
     destinations: tuple[str, ...] = ()
+    policy: Policy = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +462,10 @@ class Move:
 
     ``known_migration``: the newest migration id of this guest before our request: a record
     with a higher id is ours. ``vm_state`` and ``power_state``: before the move.
+    ``aborted_for``: the code for which we aborted its migration, if that was not the time it took.
+    ``doubt`` and ``doubted_at``: what libvirt's first look found wrong, and when. ``located``: the
+    failed migration after which libvirt was seen to have it on its source. ``witnesses``: how many
+    of the witnesses of a move were heard, at its end. ``silent_since``: when its clients lost it.
     """
 
     guest_id: str
@@ -405,6 +484,12 @@ class Move:
     adopted: bool = False
     escalation: str = ""
     timed_out: bool = False
+    aborted_for: str = ""
+    doubt: str = ""
+    doubted_at: float = 0.0
+    located: int = 0
+    witnesses: int = 0
+    silent_since: float = 0.0
     since: float = 0.0
     running_since: float = 0.0
     started_at: float = 0.0
@@ -436,8 +521,10 @@ class Ledger:
 
     ``since``: the run's start as Nova writes times (ISO 8601, UTC). ``source_cap``: how many
     migrations the source was seen to run at a time when it kept others queued; 0: not seen.
-    ``stopped``: why nothing new is started: "", failure, deadline or enabled. ``answers``:
-    what the last decision's reads and refusals brought, for the next tick's observation.
+    ``stopped``: why nothing new is started: "", failure, deadline, enabled, split_brain, lost or
+    guest_unreachable. ``held_since``: when that began which lets nothing start for now; 0: nothing
+    does. ``answers``: what the last decision's reads and refusals brought, for the next
+    tick's observation. ``wanted``: hosts whose libvirt the next observation must have asked.
     """
 
     run_id: str = ""
@@ -449,8 +536,10 @@ class Ledger:
     moves: Mapping[str, Move] = field(default_factory=dict)
     source_cap: int = 0
     stopped: str = ""
+    held_since: float = 0.0
     ticks: int = 0
     answers: Observation = Observation()
+    wanted: tuple[str, ...] = ()
 
 
 # --- What to do: the decision of one tick ------------------------------------------------
@@ -463,7 +552,8 @@ class Action:
     Writes: ``disable`` (reason in ``text``), ``live_migrate``, ``cold_migrate``,
     ``confirm``, ``abort``, ``force_complete``, ``reset_state``, ``pause``.
     Reads that the next observation must hold: ``verify``, ``explain`` (why a migration
-    failed), ``ask_alive`` (does the guest run on its host), ``progress``.
+    failed), ``ask_alive`` (does the guest run on its host), ``progress``, ``ask_hypervisor``
+    (which domains ``host`` has: asked by whoever can reach its libvirt, not by the engine).
     """
 
     verb: str

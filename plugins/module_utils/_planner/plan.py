@@ -28,6 +28,10 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Survey,
     Verdict,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.policy import (
+    policy_notes,
+    resolve,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.schedule import (
     arrange,
     makespan,
@@ -82,9 +86,13 @@ def make_plan(survey: Survey, options: Options, since: str = "") -> Plan:
 def _entry(guest: Guest, context: Context, verdict: Verdict) -> PlanEntry:
     moves = verdict.method in (LIVE, COLD)
     rooms = destinations(guest, context) if moves else ()
+    policy = resolve(guest, context.options)
+    cost = estimate(guest, verdict.method, context.options, policy)
+    notes = policy_notes(policy, cost) if verdict.method == LIVE else ()
     return PlanEntry(
         guest=guest,
-        verdict=verdict,
-        estimate=estimate(guest, verdict.method, context.options),
+        verdict=replace(verdict, notes=(*verdict.notes, *notes, *policy.findings)),
+        estimate=cost,
+        policy=policy,
         destinations=tuple(room.host for room in rooms[:MAX_DESTINATIONS]),
     )

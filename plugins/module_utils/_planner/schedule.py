@@ -27,12 +27,21 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
 def arrange(entries: Iterable[PlanEntry], order: str) -> tuple[PlanEntry, ...]:
     """The entries in the order in which guests are to go.
 
-    ``longest_first`` keeps the last place from being the longest migration alone.
+    ``longest_first`` keeps the last place from being the longest migration alone. ``priority``
+    is StarlingX's order of recovery: by it, then the largest first.
     """
     if order == "name":
         return tuple(sorted(entries, key=lambda e: (e.guest.name, e.guest.id)))
+    if order == "priority":
+        return tuple(sorted(entries, key=_priority))
     sign = -1 if order == "longest_first" else 1
     return tuple(sorted(entries, key=lambda e: (sign * e.estimate.seconds, e.guest.name)))
+
+
+def _priority(entry: PlanEntry) -> tuple[int, int, int, int, str]:
+    guest = entry.guest
+    size = (-guest.vcpus, -guest.ram_mib, -guest.disk_gib)
+    return (entry.policy.recovery_priority, *size, guest.name)
 
 
 def makespan(seconds: Iterable[float], places: int) -> float:

@@ -13,11 +13,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._report.events import because
+from ansible_collections.lowtide.compute.plugins.module_utils._report.measures import (
+    METRICS,
+    aggregate,
+    with_measures,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._report.render import (
     UNFINISHED,
     other_problems,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._report.units import duration, size
+from ansible_collections.lowtide.compute.plugins.module_utils._report.units import (
+    duration,
+    milliseconds,
+    size,
+)
 
 SCHEMA = "lowtide.compute/drain-report"
 SCHEMA_VERSION = 1
@@ -41,13 +50,20 @@ FIELDS = (
 )
 
 
-def document(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The report of a run, from what nova_drain returned.
+def document(
+    result: Mapping[str, Any],
+    tuned: Sequence[Mapping[str, Any]] = (),
+    probed: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The report of a run, from what nova_drain returned and what was measured beside it.
 
-    Raises ``KeyError`` when ``result`` is not that of a run (a run that failed before its
-    plan was made has nothing to report).
+    ``tuned`` and ``probed``: see ``measures.with_measures``. Raises ``KeyError`` when ``result``
+    is not that of a run (a run that failed before its plan was made has nothing to report).
     """
-    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION} | {f: result[f] for f in FIELDS}
+    report = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION} | {f: result[f] for f in FIELDS}
+    report["guests"] = with_measures(report["guests"], tuned, probed)
+    report["bytes"] = sum(row["bytes"] or 0 for row in report["guests"])
+    return report | {"measured": aggregate(report["guests"])}
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -61,7 +77,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         "",
         f"Run `{report['run_id']}`, {report['started_at']} to {report['ended_at']}.",
     ]
-    return "\n".join([*head, *_unfinished(report), *_guests(report), *_events(report)]) + "\n"
+    parts = (_unfinished, _guests, _measures, _aggregates, _events)
+    return "\n".join([*head, *(line for part in parts for line in part(report))]) + "\n"
 
 
 def _figures(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -100,6 +117,53 @@ def _guests(report: Mapping[str, Any]) -> list[str]:
         for row in report["guests"]
     ]
     return ["", "## Guests", "", *(_table(heads, rows) if rows else ["None."])]
+
+
+def _measures(report: Mapping[str, Any]) -> list[str]:
+    """What each guest felt, beside what its policy allows."""
+    rows = [_felt(row) for row in report["guests"] if row["measured"]]
+    heads = ("guest", "policy", "from", "downtime", "longest gap", "lost", "at")
+    heads = (*heads, "copied", "dirty rate", "rounds", "throttle", "held")
+    return ["", "## What the guests felt", "", *_table(heads, rows)] if rows else []
+
+
+def _felt(row: Mapping[str, Any]) -> tuple[str, ...]:
+    found = row["measured"]
+    limit = (row.get("policy") or {}).get("max_downtime_ms") or {}
+    held = found["times_applied"] or {}
+    return (
+        row["name"],
+        _or_dash(limit.get("value"), milliseconds),
+        limit.get("source") or "-",
+        _or_dash(found["downtime_ms"], milliseconds),
+        _or_dash(found["longest_gap_ms"], milliseconds),
+        "-" if found["sent"] is None else f"{found['lost']} of {found['sent']}",
+        found["gap_at"] or "-",
+        _or_dash(found["bytes"], size),
+        _or_dash(found["dirty_rate_mib_s"], "{:.0f} MiB/s".format),
+        _or_dash(found["iterations"], str),
+        _or_dash(found["throttle_percent"], "{:.0f} %".format),
+        ", ".join(f"{name} {times}x" for name, times in sorted(held.items()) if times) or "-",
+    )
+
+
+def _aggregates(report: Mapping[str, Any]) -> list[str]:
+    """Minimum, average and maximum, for block migrations and for the others."""
+    if not report["measured"]:
+        return []
+    words = dict.fromkeys(METRICS, milliseconds) | {"bytes": size}
+    rows = [
+        (
+            f"{kind.replace('_', '-')} ({found['guests']})",
+            name.removesuffix("_ms").replace("_", " "),
+            *(words[name](found[name][each]) for each in ("min", "avg", "max")),
+        )
+        for kind, found in report["measured"].items()
+        for name in METRICS
+        if found[name]
+    ]
+    heads = ("moves", "", "min", "avg", "max")
+    return ["", "## Block and non-block moves", "", *_table(heads, rows)]
 
 
 def _events(report: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import Event
-from ansible_collections.lowtide.compute.plugins.module_utils._report.units import duration, size
+from ansible_collections.lowtide.compute.plugins.module_utils._report.units import (
+    duration,
+    milliseconds,
+    size,
+)
 
 Data = Mapping[str, Any]
 
@@ -23,6 +27,9 @@ _AFTER_TIMEOUT = {
 _STOPPED = {
     "failure": "a guest could not be moved, and on_failure is stop",
     "enabled": "somebody enabled the service again",
+    "split_brain": "it RUNS ON TWO HOSTS; pause one side before both write (docs/witnesses.md)",
+    "lost": "libvirt has it on NO HOST (docs/witnesses.md)",
+    "guest_unreachable": "it still does not answer",
 }
 
 
@@ -104,6 +111,11 @@ def _left(data: Data) -> str:
     return "given up: " + because(str(data.get("code") or ""), str(data.get("reason") or ""))
 
 
+def _notify(data: Data) -> str:
+    of = f" (project {data['project_id']})" if data.get("project_id") else ""
+    return f"about to move, of which its owner{of} wishes to be told"
+
+
 def _capped(data: Data) -> str:
     return (
         f"this host runs {data.get('cap')} live migration(s) at a time, {data.get('asked')} were "
@@ -124,6 +136,15 @@ def _stopped(data: Data) -> str:
     return f"nothing more is started: {_STOPPED.get(why, why)}"
 
 
+def _unreachable_guest(data: Data) -> str:
+    silent, limit = float(data.get("silent_ms") or 0), float(data.get("limit_ms") or 0)
+    return f"has not answered for {milliseconds(silent)}, {milliseconds(limit)} are allowed"
+
+
+def _reachable_guest(data: Data) -> str:
+    return f"answers again after {duration(float(data.get('seconds') or 0))}"
+
+
 _WORDS: Mapping[str, Callable[[Data], str]] = {
     "disabled": _disabled,
     "arrived": lambda data: "arrived after the plan was made",
@@ -137,9 +158,12 @@ _WORDS: Mapping[str, Callable[[Data], str]] = {
     "confirming": lambda data: "cold migration finished, confirming it",
     "gone": lambda data: "gone from this host, and not by this drain",
     "left": _left,
+    "notify": _notify,
     "capped": _capped,
     "unreachable": _unreachable,
     "reachable": _reachable,
+    "unreachable_guest": _unreachable_guest,
+    "reachable_guest": _reachable_guest,
     "deadline": lambda data: "deadline reached: nothing more is started",
     "stopped": _stopped,
     "done": lambda data: "nothing more to move",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
@@ -27,6 +28,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Move,
     Plan,
     PlanEntry,
+    Policy,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._report.events import event_line
 from ansible_collections.lowtide.compute.plugins.module_utils._report.progress import (
@@ -107,6 +109,7 @@ def _planned(entry: PlanEntry) -> Row:
         "reason": verdict.reason,
         "remedy": verdict.remedy,
         "notes": list(verdict.notes),
+        "addresses": list(guest.addresses),
         "from": guest.host,
         "to": "",
         "attempts": 0,
@@ -114,6 +117,18 @@ def _planned(entry: PlanEntry) -> Row:
         "bytes": None,
         "predicted_seconds": None if stays else round(estimate.seconds, 1),
         "predicted_bytes": None if stays else estimate.bytes,
+        "witnesses": None,
+        "policy": policy_row(entry.policy),
+        "policy_findings": list(entry.policy.findings),
+    }
+
+
+def policy_row(policy: Policy) -> Row:
+    """Each field of a policy with its ``value`` and its ``source``, which may be "default"."""
+    names = (f.name for f in fields(Policy) if f.name not in ("sources", "findings"))
+    return {
+        name: {"value": getattr(policy, name), "source": policy.sources.get(name, "default")}
+        for name in names
     }
 
 
@@ -129,9 +144,13 @@ def _unplanned(move: Move | None) -> Row:
         "reason": "",
         "remedy": "",
         "notes": [],
+        "addresses": [],
         "from": move.source,
         "predicted_seconds": round(move.predicted_seconds, 1) or None,
         "predicted_bytes": move.predicted_bytes or None,
+        "witnesses": None,
+        "policy": {},
+        "policy_findings": [],
     }
 
 
@@ -139,6 +158,7 @@ def _done(move: Move, planned: Row) -> Row:
     measured = bool(move.started_at and move.ended_at)
     return {
         "outcome": _OUTCOME.get(move.phase, "running"),
+        "witnesses": move.witnesses or None,
         "method": move.method or planned.get("method", ""),
         "code": move.code or planned["code"],
         "reason": move.reason if move.code else planned["reason"],

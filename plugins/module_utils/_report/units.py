@@ -38,6 +38,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
+def milliseconds(value: float) -> str:
+    """Milliseconds, in seconds from ten on: ``80 ms``, ``12.3 s``."""
+    return f"{value:.0f} ms" if value < 9999.5 else f"{value / 1000:.1f} s"
+
+
 def moment(epoch: float) -> str:
     """Epoch seconds as UTC: ``2026-11-20T03:15:00Z``; ``""`` for 0, which means never."""
     if not epoch:

@@ -17,6 +17,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases.ti
     by_others,
     tracked,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.witness import misplaced
 
 #: A record in flight whose guest has been idle on its source for so long is a dead one's.
 DEAD_GRACE = 10.0
@@ -105,7 +106,8 @@ def migrating(tick: Tick, move: m.Move) -> None:
     elif current.status == "reverted":
         tick.enter(move, m.WAITING)
     else:
-        reason = move.reason if move.timed_out else f"the migration ended {current.status}"
+        ended = move.timed_out or move.aborted_for
+        reason = move.reason if ended else f"the migration ended {current.status}"
         tick.fail(move, "migration_failed", reason)
 
 
@@ -178,14 +180,14 @@ def _note_progress(tick: Tick, move: m.Move) -> m.Move:
 def _first_rung(
     tick: Tick, move: m.Move, migration: m.Migration, spent: float, limit: float
 ) -> None:
-    """The budget is spent: force-complete if asked for, else abort, else leave it to Nova."""
-    how = tick.options.on_timeout if migration.is_live else "leave"
+    """The budget is spent: what the guest's policy says, or leave it to Nova."""
+    how = tick.policy_of(move).on_timeout if migration.is_live else "leave"
     past_abort = migration.status == m.POST_COPY or tick.on_source(move) is None
     pausable = migration.status == "running" and move.vm_state != "paused"
     if how == "force_complete" and not pausable:
         how = "abort"
     how = "leave" if past_abort else how
-    reason = f"not finished within its budget of {limit:.0f} s"
+    reason = f"not finished within its budget of {limit:.0f} s{_whose(tick, move)}"
     tick.tell("timed_out", move, action=how, seconds=spent, budget=limit)
     move = tick.put(move, reason=reason, timed_out=True)
     if past_abort:
@@ -195,6 +197,13 @@ def _first_rung(
         tick.leave(move, "timeout", f"{reason}; Nova goes on with it", remedy)
     else:
         _rung(tick, move, migration, how)
+
+
+def _whose(tick: Tick, move: m.Move) -> str:
+    """Who set its time, where that is not the operator's budget by size."""
+    policy = tick.policy_of(move)
+    source = policy.sources.get("completion_timeout", "its policy")
+    return f" ({source})" if policy.completion_timeout else ""
 
 
 def _rung(tick: Tick, move: m.Move, migration: m.Migration, verb: str) -> None:
@@ -213,16 +222,37 @@ def _escalate(tick: Tick, move: m.Move, migration: m.Migration) -> None:
     elif move.escalation == "force_complete" and (refused or late):
         _rung(tick, move, migration, "abort")
     elif late:
-        tick.leave(
-            move,
-            "stuck_in_flight",
-            f"still {migration.status} {tick.options.escalation_timeout:.0f} s after its"
-            " budget was spent",
-            "look at nova-compute's log and at virsh domjobinfo on the source; do not reset"
-            " the state while the job runs",
-        )
+        _give_up(tick, move, migration)
     elif refusal is not None and not refused and move.escalation != "watch":
         _rung(tick, move, migration, move.escalation)
+
+
+def _give_up(tick: Tick, move: m.Move, migration: m.Migration) -> None:
+    """Without its nova-compute a migration never ends in Nova; libvirt knows what became of it."""
+    destination = tick.destination_of(move)
+    patience = tick.options.escalation_timeout + tick.options.settle_timeout
+    found = misplaced(tick.sight(move, destination), move.source, destination)
+    moves_on = migration.status == m.POST_COPY or (found is not None and found.passes)
+    code = "" if found is None or moves_on else found.code
+    sure = tick.still_doubted(move, code) or (not code and tick.heard(move.source, destination))
+    move = tick.moves[move.guest_id]
+    if not sure and tick.waited(move) <= patience:
+        tick.ask(move.source, destination)
+    elif code:
+        tick.alarm(move, code)
+        tick.leave(move, code, found.reason, found.remedy)
+    else:
+        _leave_stuck(tick, move, migration)
+
+
+def _leave_stuck(tick: Tick, move: m.Move, migration: m.Migration) -> None:
+    tick.leave(
+        move,
+        "stuck_in_flight",
+        f"still {migration.status} {tick.options.escalation_timeout:.0f} s after it was to end",
+        "look at nova-compute's log and at virsh domjobinfo on the source; do not reset"
+        " the state while the job runs",
+    )
 
 
 def _runs(move: m.Move) -> bool:

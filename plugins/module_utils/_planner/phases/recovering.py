@@ -17,15 +17,23 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases.ti
     by_others,
     tracked,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.witness import (
+    SECOND_LOOK,
+    Finding,
+    misplaced,
+)
 
 RESET_REMEDY = "reset it by hand when nothing works on it (openstack server set --state active)"
 FAILED_REMEDY = {
-    "timeout": "give it more time (timeout_per_gib), set on_timeout: force_complete, or"
+    "timeout": "give it more time or downtime (timeout_per_gib, or completion_timeout and"
+    " max_downtime_ms of its policy), set on_timeout: force_complete, or"
     " allow_cold_migration: true",
     "migration_failed": "see nova-compute's log on both hosts; run the drain again, or exclude"
     " the guest",
     "no_record": "see nova-conductor's and nova-scheduler's log; run the drain again",
     "confirm_failed": "see nova-compute's log on both hosts; run the drain again",
+    "guest_unreachable": "find out why its clients could not reach it; allow it less downtime, or"
+    " raise unreachable_ms",
 }
 
 
@@ -39,21 +47,23 @@ def recovering(tick: Tick, move: m.Move) -> None:
     if guest is None:
         tick.verify(move)
         return
-    in_error = guest.vm_state == "error"
-    heard = move.guest_id in tick.seen.causes
-    if in_error:
-        heard = heard and tick.seen.alive.get(move.guest_id) is not None
     late = not tick.may_settle(move)
-    if not late and (not heard or tick.waited(move) < FAILURE_GRACE or guest.task_state):
-        tick.do("explain", move)
-        if in_error:
-            tick.do("ask_alive", move)
+    settled = tick.waited(move) >= FAILURE_GRACE and not guest.task_state
+    if not late and not (settled and _heard(tick, move, guest)):
+        _ask(tick, move, guest)
         return
-    cause = tick.seen.causes.get(move.guest_id) or move.reason
+    heard = "" if move.aborted_for else tick.seen.causes.get(move.guest_id)
+    cause = heard or move.reason
     move = tick.put(move, reason=cause or "Nova does not say why")
+    finding = _misplaced(tick, move)
+    if finding is not None:
+        _doubt(tick, move, guest, finding)
+        return
+    newest = tick.newest.get(move.guest_id)
+    move = tick.put(move, doubt="", located=newest.id if newest else 0)
     if guest.task_state:
         tick.leave(move, "busy", f"task_state is still {guest.task_state}", RESET_REMEDY)
-    elif in_error:
+    elif guest.vm_state == "error":
         _reset(tick, move, late)
     elif move.escalation == "reset" and move.vm_state == "paused" != guest.vm_state:
         _pause(tick, move, late)
@@ -61,9 +71,51 @@ def recovering(tick: Tick, move: m.Move) -> None:
         _after_failure(tick, move)
 
 
+def _heard(tick: Tick, move: m.Move, guest: m.Guest) -> bool:
+    """Do we know why it failed and, before a reset, whether the guest runs here and only here?"""
+    known = move.guest_id in tick.seen.causes
+    known = known and tick.heard(move.source, tick.destination_of(move))
+    return known and (guest.vm_state != "error" or _alive(tick, move) is not None)
+
+
+def _ask(tick: Tick, move: m.Move, guest: m.Guest) -> None:
+    tick.do("explain", move)
+    if guest.vm_state == "error":
+        tick.do("ask_alive", move)
+    tick.ask(move.source, tick.destination_of(move))
+
+
+def _alive(tick: Tick, move: m.Move) -> bool | None:
+    """Does it run on its source? libvirt's own word, or what Nova hears of it."""
+    state = tick.sight(move, tick.destination_of(move)).source
+    if state:
+        return state in ("running", "paused")
+    return tick.seen.alive.get(move.guest_id)
+
+
+def _misplaced(tick: Tick, move: m.Move) -> Finding | None:
+    destination = tick.destination_of(move)
+    return misplaced(tick.sight(move, destination), move.source, destination)
+
+
+def _doubt(tick: Tick, move: m.Move, guest: m.Guest, finding: Finding) -> None:
+    """libvirt contradicts Nova: never reset, and never try again, a guest that may be elsewhere."""
+    twice = tick.still_doubted(move, finding.code)
+    # A task such as a hard reboot takes the domain away for a moment; it never makes two.
+    excused = bool(guest.task_state) and finding.code != "split_brain"
+    move = tick.moves[move.guest_id]
+    late = tick.waited(move) > tick.options.settle_timeout + 2 * SECOND_LOOK
+    if not late and (excused or finding.passes or not twice):
+        _ask(tick, move, guest)
+        return
+    if twice and not excused:
+        tick.alarm(move, finding.code)
+    tick.leave(move, finding.code, f"{finding.reason} ({move.reason})", finding.remedy)
+
+
 def _reset(tick: Tick, move: m.Move, late: bool) -> None:
     """ERROR after a failed migration is only Nova's bookkeeping if the guest runs here."""
-    alive = tick.seen.alive.get(move.guest_id)
+    alive = _alive(tick, move) if tick.heard(move.source, tick.destination_of(move)) else None
     if alive is not True:
         dead = "error_guest_dead" if alive is False else "error_guest_unknown"
         tick.leave(
@@ -97,8 +149,9 @@ def _after_failure(tick: Tick, move: m.Move) -> None:
         return
     stoppable = move.method == m.LIVE and move.vm_state != "paused"
     cold = move.timed_out and tick.options.allow_cold_migration and stoppable
-    again = cold or (not move.timed_out and move.attempts < tick.options.max_attempts)
-    code = "timeout" if move.timed_out else move.code
+    ended = move.timed_out or bool(move.aborted_for)
+    again = cold or (not ended and move.attempts < tick.options.max_attempts)
+    code = move.aborted_for or ("timeout" if move.timed_out else move.code)
     tick.tell("failed", move, code=code, reason=move.reason, attempt=move.attempts, retry=again)
     if again:
         delay = tick.options.retry_delay * 2 ** max(0, move.attempts - 1)

@@ -12,11 +12,18 @@ from dataclasses import replace
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.convergence import budget
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import (
-    DESTINATION_CODES,
+    PLANNED_CODES,
     Context,
     judge,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.plan import newest_by_guest
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.policy import resolve
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.witness import (
+    ALARMS,
+    SECOND_LOOK,
+    Sight,
+    look,
+)
 
 #: Nova writes a failed migration's status before the server's ERROR: wait this long for it.
 FAILURE_GRACE = 3.0
@@ -39,7 +46,7 @@ class Tick:
     Phases and the rules of the whole run are functions of it; it holds what they share.
     ``runnable``: guests that could start now; ``movable``: those that could, were nothing in
     the way; ``settling``: somebody waits for what passes by itself; ``returned``: somebody
-    has just gone back to waiting, and is judged by the next tick.
+    has just gone back to waiting, and is judged by the next tick; ``held``: nothing may start now.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class Tick:
         self.movable: set[str] = set()
         self.settling = False
         self.returned = False
+        self.held = False
 
     def tell(self, kind: str, move: m.Move | None = None, **data: object) -> None:
         guest = (move.guest_id, move.name) if move else ("", "")
@@ -102,7 +110,7 @@ class Tick:
         return newest if newest.id > move.known_migration else None
 
     def verdict(self, guest: m.Guest, move: m.Move, newest: m.Migration | None) -> m.Verdict:
-        """The rules on what is seen now; what the plan said of destinations still holds."""
+        """The rules on what is seen now; what the plan said by PLANNED_CODES still holds."""
         if newest is not None and newest.in_flight and newest.id <= move.known_migration:
             newest = None
         context = Context(self.options, move.source, newest=newest, since=self.ledger.since)
@@ -112,28 +120,68 @@ class Tick:
             return verdict
         if newest is not None and newest.is_live and contradicts(newest, guest):
             return GHOST
-        if entry is not None and entry.verdict.code in DESTINATION_CODES:
+        if entry is not None and entry.verdict.code in PLANNED_CODES:
             return entry.verdict
         if move.method == m.COLD and self.options.allow_cold_migration:
             return replace(verdict, method=m.COLD)
         return verdict
 
     def budget_of(self, move: m.Move) -> float:
+        return budget(self._guest_of(move), self.options, self.policy_of(move))
+
+    def policy_of(self, move: m.Move) -> m.Policy:
+        """The plan's, which the report shows; of a guest that it does not hold, its own by now."""
         entry = self.entries.get(move.guest_id)
-        guest = self.listed.get(move.guest_id) or (entry.guest if entry else None)
-        return budget(guest, self.options) if guest else 2 * self.options.timeout_per_gib
+        return entry.policy if entry else resolve(self._guest_of(move), self.options)
+
+    def _guest_of(self, move: m.Move) -> m.Guest:
+        """As listed now, else as planned, else what the move itself knows."""
+        entry, listed = self.entries.get(move.guest_id), self.listed.get(move.guest_id)
+        unknown = m.Guest(move.guest_id, move.name, move.source, move.vm_state)
+        return listed or (entry.guest if entry else unknown)
 
     def queued_for(self, move: m.Move) -> float:
         """Seconds since the queue that it waits in last moved on."""
         steps = [max(mv.running_since, mv.ended_at) for mv in self.moves.values()]
         return self.now - max(move.since, *steps)
 
-    def verify(self, move: m.Move) -> None:
+    def verify(self, move: m.Move, destination: str = "") -> None:
         """Ask every witness; the answers come with the next observation."""
         if move.phase != m.VERIFYING:
             move = self.enter(move, m.VERIFYING, ended_at=self.now)
         newest = self.newest.get(move.guest_id)
         self.do("verify", move, migration_uuid=newest.uuid if newest else move.migration_uuid)
+        self.ask(move.source, destination or self.destination_of(move))
+
+    def ask(self, *hosts: str) -> None:
+        """Have libvirt asked on those of these hosts on which that can be done."""
+        asked = {action.host for action in self.actions if action.verb == "ask_hypervisor"}
+        for host in dict.fromkeys(hosts):
+            if host in self.options.hypervisors and host not in asked:
+                self.actions.append(m.Action("ask_hypervisor", host=host))
+
+    def heard(self, *hosts: str) -> bool:
+        """Has libvirt answered, or been found out of reach, wherever it can be asked?"""
+        askable = set(hosts) & set(self.options.hypervisors)
+        return askable <= set(self.seen.hypervisors)
+
+    def sight(self, move: m.Move, destination: str) -> Sight:
+        return look(move.guest_id, move.source, destination, self.seen.hypervisors)
+
+    def destination_of(self, move: m.Move) -> str:
+        """Where the guest's newest migration away from here leads, or led."""
+        newest = self.newest.get(move.guest_id)
+        led = newest.destination if newest is not None and newest.source == move.source else ""
+        return led or move.destination
+
+    def still_doubted(self, move: m.Move, code: str) -> bool:
+        """Was the same wrong when it was looked at SECOND_LOOK seconds ago? Notes it if not.
+
+        ``code`` "": nothing is wrong.
+        """
+        if move.doubt != code:
+            self.put(move, doubt=code, doubted_at=self.now)
+        return bool(code) and move.doubt == code and self.now - move.doubted_at >= SECOND_LOOK
 
     def fail(self, move: m.Move, code: str, reason: str) -> None:
         self.enter(move, m.RECOVERING, code=code, reason=reason, escalation="")
@@ -147,9 +195,14 @@ class Tick:
         if self.options.on_failure == "stop" and not self.ledger.stopped:
             self.stop("failure")
 
-    def stop(self, why: str) -> None:
+    def stop(self, why: str, move: m.Move | None = None) -> None:
         self.ledger = replace(self.ledger, stopped=why)
-        self.tell("stopped" if why != "deadline" else "deadline", reason=why)
+        self.tell("stopped" if why != "deadline" else "deadline", move, reason=why)
+
+    def alarm(self, move: m.Move, code: str) -> None:
+        """A guest runs twice, or nowhere: start nothing more, whatever else stopped the run."""
+        if code in ALARMS and self.ledger.stopped not in ALARMS:
+            self.stop(code, move)
 
 
 def tracked(migration: m.Migration) -> dict[str, object]:

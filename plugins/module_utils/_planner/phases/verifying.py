@@ -11,7 +11,14 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner import mo
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases.tick import (
     Tick,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._planner.verify import first_problem
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.verify import (
+    first_problem,
+    other_side,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.witness import (
+    ALARMS,
+    Sight,
+)
 
 SOFT_DELETED_REMEDY = "delete it for good (openstack server delete --force) or restore it"
 
@@ -26,8 +33,14 @@ def verifying(tick: Tick, move: m.Move) -> None:
         _gone(tick, move, "shelved and offloaded meanwhile")
     elif tick.on_source(move) is not None and not _is_ghost(tick, move, evidence):
         tick.enter(move, m.WAITING, not_before=tick.now + tick.options.retry_delay)
+    elif not tick.heard(move.source, other_side(evidence, move)) and _in_time(tick, move):
+        tick.verify(move, other_side(evidence, move))
     else:
         _weigh(tick, move, evidence)
+
+
+def _in_time(tick: Tick, move: m.Move, more: float = 0.0) -> bool:
+    return tick.waited(move) <= tick.options.verify_timeout + more
 
 
 def _is_ghost(tick: Tick, move: m.Move, evidence: m.Evidence) -> bool:
@@ -50,16 +63,23 @@ def _gone(tick: Tick, move: m.Move, reason: str) -> None:
 
 
 def _weigh(tick: Tick, move: m.Move, evidence: m.Evidence) -> None:
-    problem = first_problem(evidence, move)
+    where = other_side(evidence, move)
+    sight = tick.sight(move, where)
+    problem = first_problem(evidence, move, sight)
+    alarming = problem is not None and problem.code in ALARMS
+    twice = tick.still_doubted(move, problem.code if alarming else "")
+    move = tick.moves[move.guest_id]
+    patience = tick.options.settle_timeout if alarming else 0.0
     if problem is None:
-        _moved(tick, move, evidence)
+        _moved(tick, move, evidence, sight)
     elif evidence.vm_state == "soft-delete" and evidence.host == move.source:
         tick.leave(move, "soft_deleted", "soft-deleted meanwhile", SOFT_DELETED_REMEDY)
-    elif tick.waited(move) <= tick.options.verify_timeout:
-        tick.verify(move)
+    elif not twice and _in_time(tick, move, patience):
+        tick.verify(move, where)
     else:
-        where = {} if evidence.host == move.source else {"destination": evidence.host}
-        _doubt(tick, move, problem.code, problem.detail, problem.remedy, **where)
+        tick.alarm(move, problem.code)
+        moved_on = {} if evidence.host == move.source else {"destination": evidence.host}
+        _doubt(tick, move, problem.code, problem.detail, problem.remedy, **moved_on)
 
 
 def _doubt(tick: Tick, move: m.Move, code: str, reason: str, remedy: str, **more: object) -> None:
@@ -71,9 +91,15 @@ def _doubt(tick: Tick, move: m.Move, code: str, reason: str, remedy: str, **more
     tick.give_up(tick.enter(move, m.UNVERIFIED, **doubtful))
 
 
-def _moved(tick: Tick, move: m.Move, evidence: m.Evidence) -> None:
+def _moved(tick: Tick, move: m.Move, evidence: m.Evidence, sight: Sight) -> None:
     move = tick.enter(
-        move, m.MOVED, destination=evidence.host, code="verified", reason="", remedy=""
+        move,
+        m.MOVED,
+        destination=evidence.host,
+        code="verified",
+        reason="",
+        remedy="",
+        witnesses=3 if sight.complete else 2,
     )
     tick.tell(
         "moved",

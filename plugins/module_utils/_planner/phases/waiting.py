@@ -8,6 +8,7 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 from __future__ import annotations
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import WENT
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases.confirming import (
     confirm,
 )
@@ -61,6 +62,8 @@ def _follow(
         _queue(tick, move, verdict.method)
     elif verdict.method in (m.CONFIRM, m.RECOVER):
         _repair(tick, move, guest, verdict, newest)
+    elif verdict.code == WENT and _must_be_located(tick, move):
+        tick.enter(move, m.RECOVERING, method=move.method, migration_id=0, escalation="")
     elif verdict.code in ("error_guest_unknown", GHOST.code):
         tick.do("ask_alive", move)
         tick.settling |= guest.alive is None and tick.may_settle(move)
@@ -75,6 +78,9 @@ def _queue(tick: Tick, move: m.Move, method: str) -> None:
         tick.leave(move, "attempts_spent", f"{move.attempts} attempts were made", "run again")
         return
     tick.movable.add(move.guest_id)
+    if _must_be_located(tick, move):
+        tick.enter(move, m.RECOVERING, method=move.method or method, migration_id=0, escalation="")
+        return
     service = tick.seen.service
     if service is not None and (service.forced_down or not service.up):
         tick.settling |= tick.may_settle(move)
@@ -84,6 +90,20 @@ def _queue(tick: Tick, move: m.Move, method: str) -> None:
         tick.runnable.append(move.guest_id)
     else:
         tick.settling = True
+
+
+def _must_be_located(tick: Tick, move: m.Move) -> bool:
+    """Might a migration that failed in Nova have taken it away all the same?
+
+    To migrate it once more would then end in a roll-back, which destroys the domain where the new
+    destination happens to be the host on which it runs.
+    """
+    newest = tick.newest.get(move.guest_id)
+    if tick.ledger.stopped or newest is None or not newest.failed or not newest.is_live:
+        return False
+    sides = {newest.source, newest.destination} & set(tick.options.hypervisors)
+    here = newest.source == move.source and bool(newest.destination)
+    return here and bool(sides) and newest.id != move.located
 
 
 def _repair(

@@ -151,6 +151,55 @@ def test_an_interval_that_is_no_number_is_left_to_the_module(drain):
     assert result["failed"]
 
 
+class Beside:
+    """Stands for all that is asked beside the drain; notes what was wanted."""
+
+    def __init__(self):
+        self.wanted = []
+
+    def answers(self, wanted):
+        self.wanted.append(list(wanted))
+        return {"hypervisors": {host: {"states": {}} for host in wanted}} if wanted else {}
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    made = Beside()
+    monkeypatch.setattr(nova_drain, "Lookout", lambda *_all: made)
+    return made
+
+
+def test_what_a_step_wants_to_know_is_asked_before_the_next(drain, beside):
+    asking = {"done": False, "state": {"n": 1}, "wanted": ["cmp-1", "cmp-2"]}
+    result, calls, _printed = drain(asking, beats(1)[0], LAST)
+    assert beside.wanted == [["cmp-1", "cmp-2"], []]
+    said = {"hypervisors": {"cmp-1": {"states": {}}, "cmp-2": {"states": {}}}}
+    assert [arguments.get("answers") for _module, arguments in calls] == [None, said, None]
+    assert "wanted" not in result
+
+
+def test_without_a_next_step_nobody_is_asked(drain, beside):
+    step = {"done": False, "state": {"n": 1}, "wanted": []}
+    _result, calls, _printed = drain(step, wait=False, hypervisors={"cmp-3": "three"})
+    assert "hypervisors" not in calls[0][1]
+    assert beside.wanted == []
+
+
+def test_a_lost_connection_loses_no_answers(drain, beside):
+    asking = {"done": False, "state": {"n": 1}, "wanted": ["cmp-1"]}
+    _result, calls, _printed = drain(asking, AnsibleConnectionFailure("ssh: gone"), LAST)
+    assert calls[1][1]["answers"] == calls[2][1]["answers"] != {}
+
+
+def test_with_a_probe_each_step_is_one_look_and_the_next_does_not_follow_at_once(drain, beside):
+    asking = {"done": False, "state": {"n": 1}, "wanted": ["cmp-1"]}
+    _result, calls, _printed = drain(
+        beats(1)[0], asking, LAST, probe={"inventory_host": "observer"}
+    )
+    assert {arguments["step_seconds"] for _module, arguments in calls} == {3.0}
+    assert drain.clock.slept == [2.0]
+
+
 def test_a_lost_connection_is_tried_again(drain):
     lost = AnsibleConnectionFailure("ssh: gone")
     result, calls, printed = drain(beats(1)[0], lost, lost, LAST)

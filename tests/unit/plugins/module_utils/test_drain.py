@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
     HostNotReady,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    Domains,
     Event,
     Exclusions,
     Move,
@@ -57,6 +59,47 @@ def test_plan_and_ledger_survive_the_way_through_ansible():
     state = json.loads(json.dumps(drain.keep(run, 7.0)))
     assert drain.resume(state) == (run.plan, run.ledger)
     assert drain.keep(run, 8.0) != state
+
+
+# --- what was learned elsewhere ----------------------------------------------------------
+
+
+def wanting(*hosts):
+    return replace(drain.begin(service(), 7.0, "r"), wanted=hosts)
+
+
+def test_answers_are_heard():
+    said = {"states": {"g1": "running"}, "leftovers": ["g2"]}
+    answers = {"hypervisors": {"cmp-1": said}, "silent_ms": {"g1": 12}}
+    heard = drain.hear(wanting("cmp-1", "cmp-2"), answers).answers
+    assert heard.hypervisors["cmp-1"] == Domains({"g1": "running"}, ("g2",))
+    assert heard.hypervisors["cmp-2"].error == "nobody asked it"
+    assert heard.silent_ms == {"g1": 12.0}
+
+
+def test_what_nobody_wanted_to_know_is_not_heard():
+    assert drain.hear(wanting(), {"hypervisors": {"cmp-1": {}}}).answers.hypervisors == {}
+
+
+def test_what_a_refusal_said_is_kept_beside_it():
+    ledger = wanting()
+    kept = replace(ledger, answers=replace(ledger.answers, causes={"g1": "no"}))
+    assert drain.hear(kept, {}).answers.causes == {"g1": "no"}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"hypervisors": {"cmp-1": {"colour": "blue"}}},
+        {"hypervisors": {"cmp-1": "running"}},
+        {"hypervisors": [1]},
+        {"silent_ms": {"g1": "long"}},
+        {"silent_ms": [1]},
+    ],
+)
+def test_answers_that_are_none_of_ours(answers):
+    with pytest.raises(BadOption, match=r"^answers: "):
+        drain.hear(wanting("cmp-1"), answers)
 
 
 def packed(value):

@@ -400,3 +400,71 @@ def test_an_allocation_that_stays_is_a_problem():
     assert not verdict.empty
     assert "stranger" in verdict.problems[0]
     assert 15 <= session.clock.now() - began < 20
+
+
+# --- what is asked elsewhere -------------------------------------------------------------
+
+ASKABLE = replace(QUICK, hypervisors=(SOURCE, "cmp-2"))
+GONE, THERE = m.Domains(), m.Domains({"g1": "running"})
+
+
+def told(session, **answers):
+    """What the next step begins with."""
+    session.ledger = replace(session.ledger, answers=replace(session.ledger.answers, **answers))
+
+
+def test_a_step_ends_when_a_hypervisor_must_be_asked():
+    session = Session(guest("g1"), options=ASKABLE)
+    ended = session.run()
+    assert (ended.done, ended.ledger.wanted) == (False, (SOURCE, "cmp-2"))
+    assert session.kinds == ["started"]
+    assert not [call for call in session.cloud.asked if "hypervisor" in call[0]]
+    told(session, hypervisors={SOURCE: GONE, "cmp-2": THERE})
+    assert session.run().done
+    assert session.ledger.moves["g1"].witnesses == 3
+
+
+def test_what_libvirt_said_is_no_answer_to_a_later_question():
+    session = Session(guest("g1"), guest("g2"), options=ASKABLE)
+    session.run()
+    told(session, hypervisors={SOURCE: GONE, "cmp-2": THERE})
+    session.run()
+    assert session.ledger.answers.hypervisors == {}
+
+
+def test_silence_of_the_api_makes_libvirt_s_word_old():
+    session = Session(guest("g1"), options=ASKABLE)
+    session.run()
+    told(session, hypervisors={SOURCE: GONE, "cmp-2": THERE}, silent_ms={"g1": 9.0})
+    session.cloud.errors["observe"] = [silence()]
+    session.run(seconds=0)
+    assert session.ledger.wanted == ()
+    assert session.ledger.answers.hypervisors == {}
+    assert session.ledger.answers.silent_ms == {"g1": 9.0}
+    assert session.run().ledger.wanted == (SOURCE, "cmp-2")
+
+
+def test_the_probe_s_word_holds_for_the_whole_step():
+    options = replace(QUICK, on_unreachable="pause")
+    session = Session(guest("g1"), guest("g2"), options=options)
+    session.run(seconds=0)
+    told(session, silent_ms={"g1": 60_000.0})
+    session.ledger = replace(session.ledger, started_at=EPOCH - 3600)
+    moves = {**session.ledger.moves}
+    moves["g1"] = replace(moves["g1"], started_at=EPOCH - 3600)
+    session.ledger = replace(session.ledger, moves=moves)
+    assert not session.run(seconds=30).done
+    assert session.cloud.calls("live_migrate") == 1
+    told(session, silent_ms={})
+    assert session.run().done
+
+
+def test_a_domain_that_is_left_on_the_host_is_a_problem():
+    session = Session(guest("g1"), options=ASKABLE)
+    session.run()
+    stray = m.Domains({"stray": "running"})
+    told(session, hypervisors={SOURCE: stray, "cmp-2": THERE})
+    assert session.run().done
+    verdict = check_host(session.cloud, session.clock, session.plan, session.ledger)
+    assert len(verdict.problems) == 1
+    assert "libvirt has domain stray (running) on cmp-1" in verdict.problems[0]

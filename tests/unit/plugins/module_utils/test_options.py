@@ -15,12 +15,18 @@ from ansible_collections.lowtide.compute.plugins.module_utils._options import (
     MOVE_SPEC,
     NOT_NEGATIVE,
     POSITIVE,
+    WATCH_SPEC,
+    check_probe,
     exact_host,
     read_options,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     Exclusions,
     Options,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.policy import (
+    OPERATORS,
+    PROFILES,
 )
 
 DEFAULTS = {name: spec.get("default") for name, spec in DRAIN_SPEC.items()}
@@ -31,11 +37,12 @@ def test_the_modules_defaults_are_the_planner_s():
 
 
 def test_every_option_of_the_planner_can_be_given():
-    assert {f.name for f in fields(Options)} - {"destination"} <= set(DRAIN_SPEC)
+    assert {f.name for f in fields(Options)} - {"destination"} <= set(DRAIN_SPEC | WATCH_SPEC)
 
 
 def test_every_number_has_a_range():
-    numbers = {name for name, spec in DRAIN_SPEC.items() if spec["type"] in ("int", "float")}
+    specs = (DRAIN_SPEC | WATCH_SPEC).items()
+    numbers = {name for name, spec in specs if spec["type"] in ("int", "float")}
     assert numbers <= {*AT_LEAST_ONE, *NOT_NEGATIVE, *POSITIVE}
 
 
@@ -51,6 +58,66 @@ def test_values_arrive():
     assert options.live_migratable_pci_aliases == ("gpu",)
     assert options.exclude == Exclusions(ids=("a",), metadata={"n": "1"})
     assert options.destination == "cmp-2"
+
+
+def test_the_operator_s_policy_arrives_as_text():
+    given = {
+        "profile": "minimize_downtime",
+        "policy": {"max_downtime_ms": 300, "auto_converge": True, "on_timeout": None},
+        "dirty_rates": {"a": 3, "b": "1.5"},
+    }
+    options = read_options(DEFAULTS | given)
+    assert options.profile == "minimize_downtime"
+    assert options.policy == {"max_downtime_ms": "300", "auto_converge": "True"}
+    assert options.dirty_rates == {"a": 3.0, "b": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        ("max_downtime_ms", 5, "10 to 2000000 milliseconds"),
+        ("completion_timeout", 9999, "0 (none of its own) or 10 to 7200 seconds"),
+        ("recovery_priority", 0, "1 to 10"),
+    ],
+)
+def test_a_policy_out_of_its_range_names_the_key(key, value, remedy):
+    with pytest.raises(BadOption) as raised:
+        read_options(DEFAULTS | {"policy": {key: value}})
+    assert str(raised.value).startswith(f"policy.{key}: {value!r} is not allowed")
+    assert raised.value.remedy == f"Give {remedy}"
+
+
+def test_every_field_that_the_operator_may_set_is_an_option():
+    assert set(MOVE_SPEC["policy"]["options"]) == set(OPERATORS)
+    assert MOVE_SPEC["profile"]["choices"] == list(PROFILES)
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "fast", None])
+def test_a_dirty_rate_that_is_none_names_the_guest(value):
+    with pytest.raises(BadOption, match=r"^dirty_rates\.g1: "):
+        read_options(DEFAULTS | {"dirty_rates": {"g1": value}})
+
+
+WATCHED = {name: spec.get("default") for name, spec in WATCH_SPEC.items()}
+
+
+def test_hypervisors_are_known_by_nova_s_names():
+    given = {"hypervisors": {"cmp-1": "one.example.org", "cmp-2": "two"}}
+    assert read_options(DEFAULTS | WATCHED | given).hypervisors == ("cmp-1", "cmp-2")
+
+
+@pytest.mark.parametrize("name", ["", " ", None, {"inventory_host": "one"}, 7])
+def test_a_hypervisor_without_a_name_in_the_inventory_is_refused(name):
+    with pytest.raises(BadOption, match=r"^hypervisors\.cmp-1: "):
+        read_options(DEFAULTS | WATCHED | {"hypervisors": {"cmp-1": name}})
+
+
+@pytest.mark.parametrize("how", ["pause", "abort"])
+def test_what_to_do_about_silence_needs_somebody_who_listens(how):
+    with pytest.raises(BadOption, match="needs a probe"):
+        check_probe(WATCHED | {"on_unreachable": how})
+    check_probe(WATCHED | {"on_unreachable": how, "probe": {"inventory_host": "observer"}})
+    check_probe(WATCHED)
 
 
 @pytest.mark.parametrize(

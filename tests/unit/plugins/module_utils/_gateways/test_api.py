@@ -93,6 +93,12 @@ def test_pages_go_on_by_marker_not_by_the_link():
             errors.Unauthorized,
             "cloud: 'lab': .*Policy doesn't allow x.* admin role",
         ),
+        (
+            403,
+            {"forbidden": {"message": "You are not authorized to complete x"}},
+            errors.Unauthorized,
+            "cloud: 'lab': .*not authorized to complete x.* admin role",
+        ),
         (401, {"error": {"message": "no token"}}, errors.Unauthorized, "not valid any more"),
         (500, {"computeFault": {"message": "oops"}}, errors.Unreachable, "oops.*req-1"),
         (503, None, errors.Unreachable, "503"),
@@ -154,10 +160,13 @@ def test_the_sentence_of_a_body(body, text):
 
 
 def test_a_body_that_is_no_json():
-    assert (
-        api.explanation(Answer(502, text="<html>Bad\n Gateway</html>"))
-        == "<html>Bad Gateway</html>"
+    page = (
+        "<html>\n <head>\n  <title>404 Not Found</title>\n </head> <body>\n  <h1>404 Not Found</h1>"
     )
+    page += "\n  namespace=&#x27;A::B&#x27; was\n not found.<br /><br />\n </body>\n</html>"
+    assert api.explanation(Answer(404, text=page)) == "namespace='A::B' was not found."
+    assert api.explanation(Answer(502, text="Bad\n Gateway")) == "Bad Gateway"
+    assert api.explanation(Answer(502, text="<html><h1>502</h1></html>")) == "Reason"
     assert api.explanation(Answer(502)) == "Reason"
 
 
@@ -237,3 +246,34 @@ def test_the_nested_words_of_a_failed_connection_are_cut():
     caller, _adapter = made(ksa.ConnectFailure(text))
     with pytest.raises(errors.Unreachable, match="/v3: Connection refused\\. Check"):
         caller.get("/x")
+
+
+class FakeConnection:
+    """A connection whose catalogue answers with a URL, nothing, or an exception."""
+
+    def __init__(self, answer):
+        self.answer, self.session, self.config = answer, self, self
+
+    def get_interface(self, service_type):
+        return "public"
+
+    def get_region_name(self, service_type):
+        return "RegionOne"
+
+    def get_endpoint(self, **_asked):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "offered"),
+    [("http://image", True), (None, False), (ksa.EndpointNotFound("not in this region"), False)],
+)
+def test_a_service_that_a_cloud_does_not_offer_is_no_error(answer, offered):
+    assert api.Session(FakeConnection(answer), "").offers("block-storage") is offered
+
+
+def test_a_catalogue_that_cannot_be_had_is_one():
+    with pytest.raises(errors.Unreachable, match="identity API"):
+        api.Session(FakeConnection(ksa.ConnectFailure("down")), "").offers("image")

@@ -21,3 +21,17 @@ def test_sleep_never_asks_for_less_than_nothing(monkeypatch, asked, slept):
 
 def test_now_is_in_epoch_seconds():
     assert SystemClock().now() == pytest.approx(time.time(), abs=60)
+
+
+def test_steady_seconds_do_not_run_back():
+    clock = SystemClock()
+    assert clock.steady() <= clock.steady()
+
+
+def test_the_offset_is_not_led_astray_by_a_wait_between_two_readings(monkeypatch):
+    """The processor is taken away for a second in the first attempt, and not in the second."""
+    steady = iter([10.0, 11.0, 11.0, 11.0001])
+    monkeypatch.setattr(time, "monotonic", lambda: next(steady))
+    now = iter([1010.0, 1011.0])
+    monkeypatch.setattr(time, "time", lambda: next(now))
+    assert SystemClock().offset() == pytest.approx(1000, abs=0.001)

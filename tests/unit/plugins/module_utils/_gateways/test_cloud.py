@@ -109,10 +109,35 @@ class FakeVolume:
         return {"v1": 2}
 
 
-def made(nova, volume=None, has_shares=False, **consumers):
+class FakeImage:
+    def __init__(self):
+        self.asked = []
+
+    def policy_properties(self, image_id):
+        self.asked.append(image_id)
+        return {"lowtide_wish": f"of {image_id}"}
+
+
+def made(nova, volume=None, has_shares=False, image=None, **consumers):
     return OpenStackCloud(
-        nova, FakePlacement(**consumers), FakeNetwork(), volume, has_shares=has_shares
+        nova, FakePlacement(**consumers), FakeNetwork(), volume, image, has_shares=has_shares
     )
+
+
+def test_an_image_s_policies_are_asked_for_once():
+    own = {"hw_firmware_type": "uefi", "lowtide_wish": "leave"}
+    guests = [
+        guest("g1", image_id="i1"),
+        guest("g2", image_id="i1", image_properties=own),
+        guest("g3", image_id=""),
+    ]
+    image = FakeImage()
+    seen = {each.id: each for each in made(FakeNova(guests), image=image).survey(HOST).guests}
+    assert image.asked == ["i1"]
+    assert seen["g1"].image_properties == {"lowtide_wish": "of i1"}
+    # What Nova itself says is how the guest was made, and comes first.
+    assert seen["g2"].image_properties == own
+    assert seen["g3"].image_properties == {}
 
 
 def test_a_survey_accounts_for_every_consumer():

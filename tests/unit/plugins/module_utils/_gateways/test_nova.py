@@ -29,6 +29,10 @@ SERVER = {
     },
     "image": {"id": "i1", "properties": {"hw_firmware_type": "uefi"}},
     "metadata": {"purpose": "test"},
+    "addresses": {
+        "tenant": [{"addr": "10.0.0.7", "version": 4}, {"addr": "192.0.2.7", "version": 4}],
+        "backup": [{"addr": "fd00::7", "version": 6}],
+    },
     "tags": ["a"],
     "config_drive": "True",
     "locked": True,
@@ -73,7 +77,9 @@ def test_a_server_becomes_a_guest():
     assert guest.disk_gib == 10 + 5 + 2
     assert guest.extra_specs == {"hw:cpu_policy": "dedicated"}
     assert guest.image_properties == {"hw_firmware_type": "uefi"}
+    assert guest.image_id == "i1"
     assert guest.volumes == ("v1",)
+    assert guest.addresses == ("fd00::7", "10.0.0.7", "192.0.2.7")
     assert guest.config_drive
     assert guest.locked
     assert not guest.boots_from_volume

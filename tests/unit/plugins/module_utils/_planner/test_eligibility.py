@@ -172,6 +172,13 @@ CASES = {
         gives="error_guest_dead",
         choices=(({}, m.BLOCKED), ({"reset_error_state": True}, m.RECOVER)),
     ),
+    "gone_after_migration": Case(
+        guest(power_state="nostate"),
+        m.BLOCKED,
+        sees={"newest": FAILED_HERE},
+        miss_sees={"newest": replace(FAILED_HERE, destination="")},
+        gives="power_state_mismatch",
+    ),
     "error_guest_dead": Case(
         replace(ERROR, alive=False),
         m.BLOCKED,
@@ -222,6 +229,12 @@ CASES = {
         m.EXCLUDED,
         options={"sriov": "leave"},
         miss=with_port("macvtap"),
+        gives="active",
+    ),
+    "owner_wishes_to_stay": Case(
+        guest(metadata={"lowtide:wish": "leave"}),
+        m.BLOCKED,
+        miss=guest(metadata={"lowtide:wish": "notify"}),
         gives="active",
     ),
     "power_state_mismatch": Case(
@@ -710,6 +723,10 @@ NOTED = {
     "locked": (guest(locked=True), guest()),
     "numa": (guest(extra_specs={"hw:cpu_policy": "dedicated"}), guest()),
     "group": (grouped("soft-anti-affinity"), guest()),
+    "notify": (
+        guest(image_properties={"lowtide_wish": "notify"}),
+        guest(metadata={"lowtide:wish": "migrate"}),
+    ),
 }
 
 

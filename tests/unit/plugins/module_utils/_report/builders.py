@@ -41,6 +41,7 @@ def moved(name="vm-a", **more):
         "ended_at": 142.0,
         "processed_bytes": 3 * GIB // 2,
         "code": "verified",
+        "witnesses": 3,
     }
     return move(name, m.MOVED, **(facts | more))
 

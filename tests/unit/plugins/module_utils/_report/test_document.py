@@ -28,7 +28,7 @@ def result(*moves, problems=()):
 
 def test_the_document_has_its_version_and_every_field():
     report = document(result(moved()) | {"diff": {}, "warnings": []})
-    assert list(report) == ["schema", "schema_version", *FIELDS]
+    assert list(report) == ["schema", "schema_version", *FIELDS, "measured"]
     assert report["schema"] == "lowtide.compute/drain-report"
 
 
@@ -49,6 +49,24 @@ def test_markdown_of_a_good_drain():
     )
     assert "- 1970-01-01T00:01:40Z nothing more to move" in lines
     assert "## Not done" not in text
+
+
+def test_markdown_tells_what_the_guests_felt():
+    policy = {"policy": {"max_downtime_ms": {"value": 500, "source": "flavor f"}}}
+    run = result(moved(), move("vm-b", m.WAITING))
+    run["guests"] = [row | policy for row in run["guests"]]
+    tuned = {"id": "id-vm-a", "block": True, "downtime_ms": 83.4, "bytes": 3 << 20, "iterations": 4}
+    tuned |= {"total_ms": 10400, "times_applied": {"max_downtime_ms": 2, "bandwidth_mib_s": 0}}
+    probed = {"id": "id-vm-a", "longest_gap_ms": 120.0, "gap_at": "then", "sent": 40, "lost": 2}
+    text = markdown(document(run, [tuned], [probed]))
+    felt = "| vm-a | 500 ms | flavor f | 83 ms | 120 ms | 2 of 40 | then | 3.0 MiB | - | 4 | - | "
+    assert felt + "max_downtime_ms 2x |" in text
+    assert "| vm-b | 500 ms" not in text
+    assert "| copied | 4.0 GiB | 3.0 MiB |" in text
+    assert "| block (1) | total | 10.4 s | 10.4 s | 10.4 s |" in text
+    assert "| block (1) | bytes | 3.0 MiB | 3.0 MiB | 3.0 MiB |" in text
+    assert "non-block (0)" not in text
+    assert "What the guests felt" not in markdown(document(run))
 
 
 def test_markdown_of_a_bad_drain_begins_with_what_is_left():

@@ -51,6 +51,11 @@ def line(kind, name="vm-a", **data):
     [
         ("arrived", {}, "vm-a: arrived after the plan was made"),
         (
+            "notify",
+            {"project_id": "p-1"},
+            "vm-a: about to move, of which its owner (project p-1) wishes to be told",
+        ),
+        (
             "adopted",
             {"migration_id": 12, "status": "running", "method": "live"},
             "vm-a: a live migration is already under way (id 12, running): watching it",

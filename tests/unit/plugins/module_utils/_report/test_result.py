@@ -34,6 +34,7 @@ def test_a_moved_guest_has_prediction_and_outcome_in_one_row():
             "reason": "",
             "remedy": "",
             "notes": [],
+            "addresses": [],
             "from": "cmp-3",
             "to": "cmp-7",
             "attempts": 1,
@@ -41,8 +42,19 @@ def test_a_moved_guest_has_prediction_and_outcome_in_one_row():
             "bytes": 3 * GIB // 2,
             "predicted_seconds": 10.0,
             "predicted_bytes": 2 * GIB,
+            "witnesses": 3,
+            "policy": r.policy_row(m.Policy()),
+            "policy_findings": [],
         }
     ]
+
+
+def test_a_policy_s_values_come_with_their_sources():
+    asked = m.Policy(max_downtime_ms=100, sources={"max_downtime_ms": "instance lowtide:x"})
+    row = r.policy_row(asked)
+    assert row["max_downtime_ms"] == {"value": 100, "source": "instance lowtide:x"}
+    assert row["wish"] == {"value": "migrate", "source": "default"}
+    assert not {"sources", "findings"} & set(row)
 
 
 def test_what_remained_when_it_was_last_seen_was_copied_before_it_moved():
