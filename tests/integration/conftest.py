@@ -188,6 +188,7 @@ def run_module(lab: Lab, tmp_path: Path) -> Runner:
 
     def run(
         name: str,
+        /,
         *,
         check: bool = False,
         diff: bool = False,
@@ -223,7 +224,7 @@ def run_module(lab: Lab, tmp_path: Path) -> Runner:
 def module(run_module: Runner) -> Runner:
     """``run_module`` as the lab's administrator; the test fails when the module does."""
 
-    def run(name: str, **options: Any) -> Outcome:
+    def run(name: str, /, **options: Any) -> Outcome:
         outcome = run_module(name, cloud="lab", **options)
         assert not outcome.get("failed"), outcome["msg"]
         return outcome
@@ -235,7 +236,7 @@ def module(run_module: Runner) -> Runner:
 def failing(run_module: Runner) -> Runner:
     """``run_module`` as the lab's administrator; the test fails when the module does not."""
 
-    def run(name: str, **options: Any) -> Outcome:
+    def run(name: str, /, **options: Any) -> Outcome:
         outcome = run_module(name, **({"cloud": "lab"} | options))
         assert outcome.get("failed"), outcome
         return outcome

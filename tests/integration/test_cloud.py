@@ -9,6 +9,7 @@ import time
 import pytest
 
 from ansible_collections.lowtide.compute.plugins.module_utils import _errors as errors
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways import api
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways import cloud as gateway
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import Scope
 
@@ -16,7 +17,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
 @pytest.fixture
 def cloud(lab, monkeypatch):
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(lab.clouds_file))
-    return gateway.connect({"cloud": "lab", "api_timeout": 5})
+    return gateway.connect(api.sign_in({"cloud": "lab", "api_timeout": 5}))
 
 
 @pytest.fixture
@@ -91,15 +92,15 @@ def test_a_write_is_sent_once(cloud, fault, lab, server, action):
 def test_signing_in_is_tried_again(lab, fault, monkeypatch):
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(lab.clouds_file))
     fault("identity", "POST", "auth/tokens", "503", times=2)
-    assert gateway.connect({"cloud": "lab"}).service("cmp-2").host == "cmp-2"
+    assert gateway.connect(api.sign_in({"cloud": "lab"})).service("cmp-2").host == "cmp-2"
 
 
 def test_a_token_that_ends_is_renewed(lab, monkeypatch):
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(lab.clouds_file))
     kept = []
-    real = gateway.open_connection
-    monkeypatch.setattr(gateway, "open_connection", lambda p: kept.append(real(p)) or kept[0])
-    cloud = gateway.connect({"cloud": "lab"})
+    real = api.open_connection
+    monkeypatch.setattr(api, "open_connection", lambda p: kept.append(real(p)) or kept[0])
+    cloud = gateway.connect(api.sign_in({"cloud": "lab"}))
     session = kept[0].session
     token = session.get_token()
     # Before a service has seen it: services remember good tokens for some minutes.

@@ -43,6 +43,7 @@ GOES = {
     "sriov": Row("live", "active", "the link is lost"),
     "pinned": Row("live", "active", "pinned CPUs"),
     "huge-pages": Row("live", "active", "huge pages"),
+    "notified": Row("live", "active", "its owner wishes to be told"),
 }
 #: What cannot.
 STAYS = {
@@ -65,6 +66,7 @@ STAYS = {
     "sev": Row("blocked", "sev"),
     "vtpm": Row("blocked", "vtpm"),
     "share": Row("blocked", "share"),
+    "settled": Row("blocked", "owner_wishes_to_stay"),
     "zone-pinned": Row("blocked", "availability_zone"),
     "too-big": Row("blocked", "nothing_fits"),
 }

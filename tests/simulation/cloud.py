@@ -25,6 +25,7 @@ class Faults:
     error_rate: float = 0.0
     outage: tuple[float, float] = (0.0, 0.0)
     evidence_outage: tuple[float, float] = (0.0, 0.0)
+    libvirt_outage: tuple[float, float] = (0.0, 0.0)
     latency: float = 0.05
 
 
@@ -50,6 +51,8 @@ class SimulatedCloud:
         self.calls: Counter[str] = Counter()
         self.writes: list[tuple[float, str, str]] = []
         self.proven: dict[str, bool] = {}
+        self.single: dict[str, bool] = {}
+        self._heard: dict[str, m.Domains] = {}
         self._random = Random(seed)
         self._began = clock.now()
         self._shown_enabled = True
@@ -190,14 +193,39 @@ class SimulatedCloud:
             attachments=dict(vm.attachments),
         )
 
+    def ask_hypervisors(self, hosts: tuple[str, ...]) -> dict[str, m.Domains]:
+        """As the action plugin does between two steps."""
+        self._heard = {host: self._ask_hypervisor(host) for host in hosts}
+        return self._heard
+
+    def _ask_hypervisor(self, host: str) -> m.Domains:
+        self.breaches.check(host in self.options.hypervisors, f"{host} was asked, and cannot be")
+        self.clock.sleep(self.faults.latency)
+        self.world.catch_up()
+        self.calls["ask hypervisor"] += 1
+        begins, ends = self.faults.libvirt_outage
+        away = begins <= self.clock.now() - self._began < ends
+        if away or self._random.random() < self.faults.error_rate:
+            return m.Domains(error="ssh: no route to host")
+        self.single = {vm.id: vm.is_single() for vm in self.world.vms.values()}
+        return self.world.libvirt(host)
+
+    def _seen_elsewhere(self, vm: Vm) -> list[str]:
+        """Hosts, but Nova's, on which libvirt was just heard to have it."""
+        said = self._heard.items()
+        return [host for host, domains in said if host != vm.host and vm.id in domains.states]
+
     def _has_moved(self, vm: Vm) -> bool:
-        """The truth: on another host, as it was before, with nothing left of the move."""
+        """The truth: on another host, as it was before, with nothing left of the move.
+
+        What only libvirt can tell is in ``single``.
+        """
         state = (vm.vm_state, vm.power_state)
         ours = any(record.ours for record in self.world.of(vm))
         settled = () if ours else (("active", "running"), ("stopped", "shutdown"))
         ways_out = [record.id for record in self.world.of(vm) if record.source == SOURCE]
         return (
-            vm.really_on == vm.host
+            (vm.really_on == vm.host or vm.vanished)
             and vm.host not in ("", SOURCE)
             and state in (vm.before, *settled)
             and vm.bindings == {vm.host: "active"}
@@ -248,6 +276,7 @@ class SimulatedCloud:
         check(not blocked, f"{vm.id} is blocked and was started")
         flying = [other for other in self.world.ours_in_flight() if other is not vm]
         check(len(flying) < self.options.max_parallel, f"{vm.id} started beyond max_parallel")
+        check(not self._seen_elsewhere(vm), f"{vm.id} started although it was seen elsewhere")
         mates = [v for v in flying if v.group == vm.group != ""]
         check(not mates, f"{vm.id} started while {len(mates)} of its group moved")
 
@@ -292,6 +321,8 @@ class SimulatedCloud:
         vm = self.world.vms[guest_id]
         here = vm.deleted or (vm.really_on == vm.host and vm.runs)
         self.breaches.check(here, f"{guest_id}: reset although it does not run on {vm.host}")
+        elsewhere = self._seen_elsewhere(vm)
+        self.breaches.check(not elsewhere, f"{guest_id}: reset although it is on {elsewhere}, too")
         self._write("reset_state", guest_id, self.world.reset_state)
 
     def pause(self, guest_id: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
 from tests.simulation.cloud import Faults
-from tests.simulation.world import BENIGN, COURSES, OTHERS, Settings, Vm, World
+from tests.simulation.world import BENIGN, COURSES, OTHERS, SOURCE, Settings, Vm, World
 
 VTPM = {"hw:tpm_version": "2.0", "hw:tpm_model": "tpm-crb"}
 #: What a guest is when the drain begins. The first is the ordinary one.
@@ -67,7 +67,10 @@ class Inhabitant:
 
 @dataclass(frozen=True)
 class Drain:
-    """One drain, before it happens. Times in seconds after its start."""
+    """One drain, before it happens. Times in seconds after its start.
+
+    ``silences``: from when until when which guest does not answer the probe.
+    """
 
     guests: tuple[Inhabitant, ...] = ()
     options: m.Options = field(default_factory=m.Options)
@@ -78,6 +81,7 @@ class Drain:
     enabled_at: float = 0.0
     builds: tuple[float, ...] = ()
     inbound: tuple[float, ...] = ()
+    silences: tuple[tuple[float, float, int], ...] = ()
     poll_interval: float = 5.0
     seed: int = 0
 
@@ -141,6 +145,11 @@ def inhabitants(kinds=KINDS, courses=COURSES, longest=400.0):
     )
 
 
+#: Of which hosts libvirt can be asked: of none, of all, or of some.
+hypervisors = st.sampled_from(
+    ((), (SOURCE, *OTHERS), (SOURCE, *OTHERS), (SOURCE,), OTHERS, (SOURCE, *OTHERS[:2]))
+)
+
 options = st.builds(
     m.Options,
     max_parallel=st.integers(1, 4),
@@ -155,6 +164,8 @@ options = st.builds(
     confirm_resizes=st.booleans(),
     reset_error_state=st.booleans(),
     exclude=st.just(m.Exclusions(tags=("stay",))),
+    hypervisors=hypervisors,
+    on_unreachable=st.sampled_from(("report", "pause", "abort")),
 )
 settings = st.builds(
     Settings,
@@ -172,11 +183,19 @@ faults = st.builds(
     error_rate=st.sampled_from((0.0, 0.0, 0.02, 0.1)),
     outage=outages,
     evidence_outage=outages,
+    libvirt_outage=outages,
     latency=st.sampled_from((0.0, 0.05, 0.5)),
 )
 deeds = st.lists(st.tuples(seconds, st.sampled_from(DEEDS), st.integers(0, 7)), max_size=6).map(
     tuple
 )
+
+silences = st.lists(
+    st.tuples(seconds, st.sampled_from((3.0, 20.0, 400.0)), st.integers(0, 7)).map(
+        lambda silence: (silence[0], silence[0] + silence[1], silence[2])
+    ),
+    max_size=2,
+).map(tuple)
 
 #: Everything at once.
 drains = st.builds(
@@ -190,6 +209,7 @@ drains = st.builds(
     enabled_at=st.one_of(st.just(0.0), st.just(0.0), seconds),
     builds=st.lists(st.floats(0.0, 9.0), max_size=1).map(tuple),
     inbound=st.lists(st.floats(5.0, 60.0), max_size=1).map(tuple),
+    silences=silences,
     poll_interval=st.sampled_from((2.0, 5.0, 15.0)),
     seed=st.integers(0, 2**32),
 )
@@ -221,6 +241,7 @@ benign_drains = st.builds(
         order=st.sampled_from(("longest_first", "shortest_first", "name")),
         max_attempts=st.just(3),
         allow_cold_migration=st.booleans(),
+        hypervisors=hypervisors,
     ),
     settings=settings,
     poll_interval=st.sampled_from((2.0, 5.0, 15.0)),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ansible_collections.lowtide.compute.plugins.module_utils._drain import begin
+from ansible_collections.lowtide.compute.plugins.module_utils._drain import begin, hear
 from ansible_collections.lowtide.compute.plugins.module_utils._engine import run, survey_and_plan
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import Unreachable
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
@@ -15,7 +15,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.codec imp
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.mark import new_run_id
 from tests.simulation.cloud import SimulatedCloud
 from tests.simulation.drains import Drain, populate
-from tests.simulation.world import OTHERS, SOURCE, VirtualClock, World
+from tests.simulation.world import EPOCH, OTHERS, SOURCE, VirtualClock, World
 
 LISTS = ("list services", "list migrations", "list guests")
 #: Which phases of a guest let the engine ask about that guest alone.
@@ -24,6 +24,11 @@ ASKED_IN = {
     "evidence": frozenset({m.VERIFYING}),
     "cause": frozenset({m.RECOVERING}),
 }
+
+#: Phases of a guest in which hypervisors are asked; else only the drained host, before the end.
+LIBVIRT_IN = frozenset({m.VERIFYING, m.RECOVERING, m.MIGRATING})
+#: Seconds that a step takes at least.
+STEP = 2.0
 
 #: Phases in which a guest may be when a run is over.
 ENDS = frozenset({m.MOVED, m.UNVERIFIED, m.GONE, m.SKIPPED, m.LEFT})
@@ -72,7 +77,8 @@ class Simulation:
             outcome.events += tick.events
             self.check_calls(self.cloud.calls - self._called, phases | _phases(tick.ledger))
             self.check_starts(outcome)
-            self.check_moved(tick.events)
+            self.check_moved(tick.events, tick.ledger)
+            self.check_hold(tick.events, tick.ledger)
             assert not self.cloud.breaches.found, self.cloud.breaches.found
             assert outcome.seconds < bound, f"still running after {bound:.0f} s: {tick.ledger}"
             if tick.done or outcome.ticks == kill_after:
@@ -81,7 +87,23 @@ class Simulation:
             if through_codec:
                 outcome.plan = decode(m.Plan, encode(outcome.plan))
                 outcome.ledger = decode(m.Ledger, encode(outcome.ledger))
-            self.clock.sleep(self.drain.poll_interval)
+            outcome.ledger = self._between_steps(outcome.ledger)
+
+    def _between_steps(self, ledger: m.Ledger) -> m.Ledger:
+        """What the action plugin does: time passes, hypervisors and the probe are asked."""
+        self.clock.sleep(STEP if ledger.wanted else self.drain.poll_interval)
+        said = self.cloud.ask_hypervisors(ledger.wanted)
+        answers = {"hypervisors": encode(said), "silent_ms": self._silent()}
+        return hear(ledger, answers)
+
+    def _silent(self) -> dict[str, float]:
+        """Milliseconds for which each guest is silent, by the drain's calendar."""
+        age = self.clock.now() - EPOCH
+        return {
+            f"g{number % len(self.drain.guests)}": 1000 * (age - begins)
+            for begins, ends, number in self.drain.silences
+            if begins <= age < ends
+        }
 
     def _tick(self, outcome: Outcome):
         """One tick; a run that lost patience with the API is begun anew, as an operator would."""
@@ -139,6 +161,9 @@ class Simulation:
         """A constant number of lists, and no question about a guest on which nothing is done."""
         for name in LISTS:
             assert calls[name] <= 2, calls
+        assert calls["ask hypervisor"] <= len(self.drain.options.hypervisors), calls
+        if not set(phases) & LIBVIRT_IN:
+            assert calls["ask hypervisor"] <= 1, (calls, phases)
         for name, allowed in ASKED_IN.items():
             assert calls[name] <= sum(phases[phase] for phase in allowed), (calls, phases)
 
@@ -152,11 +177,20 @@ class Simulation:
                 age = event.at - outcome.ledger.started_at
                 assert not deadline or age <= deadline, f"started after the deadline: {event}"
 
-    def check_moved(self, events: tuple[m.Event, ...]) -> None:
+    def check_moved(self, events: tuple[m.Event, ...], ledger: m.Ledger) -> None:
         for event in events:
             if event.kind == "moved":
-                proven = self.cloud.proven.get(event.guest_id)
-                assert proven, f"said moved, and it is not: {self.world.vms[event.guest_id]}"
+                vm = self.world.vms[event.guest_id]
+                assert self.cloud.proven.get(vm.id), f"said moved, and it is not: {vm}"
+                if ledger.moves[vm.id].witnesses == 3:
+                    assert self.cloud.single[vm.id], f"said moved, and it is not only there: {vm}"
+
+    def check_hold(self, events: tuple[m.Event, ...], ledger: m.Ledger) -> None:
+        """Where the operator wants it so, nothing starts while a guest is silent."""
+        silent = [move.name for move in ledger.moves.values() if move.silent_since]
+        started = [event.name for event in events if event.kind == "started"]
+        if self.drain.options.on_unreachable != "report":
+            assert not (silent and started), f"{started} started while {silent} are silent"
 
     def check_end(self, outcome: Outcome) -> None:
         """Every guest is accounted for, and nobody that is still here was forgotten."""
@@ -167,7 +201,7 @@ class Simulation:
             if move.phase == m.LEFT:
                 assert all((move.code, move.reason, move.remedy)), move
         for vm in self.world.vms.values():
-            if not vm.deleted and vm.vm_state != "shelved_offloaded":
+            if not (vm.deleted or vm.vanished) and vm.vm_state != "shelved_offloaded":
                 assert vm.really_on in (SOURCE, *OTHERS), f"lost: {vm}"
                 asleep = vm.power_state in ("shutdown", "suspended")
                 assert vm.runs or vm.died or asleep, f"died: {vm}"

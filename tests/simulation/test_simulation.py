@@ -17,9 +17,16 @@ from hypothesis import strategies as st
 from ansible_collections.lowtide.compute.plugins.module_utils._engine import check_host
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import drain as planner
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
-from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases import verifying
+from ansible_collections.lowtide.compute.plugins.module_utils._planner import silence
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases import (
+    recovering,
+    verifying,
+)
 from tests.simulation.drains import Drain, Inhabitant, benign_drains, drains
 from tests.simulation.harness import Simulation
+from tests.simulation.world import OTHERS, SOURCE, Settings
+
+ASKABLE = m.Options(hypervisors=(SOURCE, *OTHERS))
 
 PROPERTIES = 5
 TOTAL = os.environ.get("LOWTIDE_SIMULATIONS")
@@ -77,7 +84,8 @@ def test_a_second_run_on_a_drained_host_does_nothing(drain: Drain):
     again = simulation.run()
     assert simulation.cloud.writes == writes
     assert [event.kind for event in again.events] == ["done"]
-    assert again.ticks == 1
+    # Where libvirt can be asked, it is asked what the host has, once.
+    assert again.ticks == 1 + (SOURCE in drain.options.hypervisors)
 
 
 def test_what_a_tick_asks_does_not_grow_with_the_number_of_guests():
@@ -93,6 +101,53 @@ def test_what_a_tick_asks_does_not_grow_with_the_number_of_guests():
     assert calls["survey"] == 1
 
 
+# --- what only libvirt can tell ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("course", "phase", "code", "stopped"),
+    [
+        ("runs_twice", m.UNVERIFIED, "split_brain", "split_brain"),
+        ("vanishes", m.UNVERIFIED, "lost", "lost"),
+        ("directory_stays", m.UNVERIFIED, "leftover_on_source", ""),
+        ("directory_stays_for_a_while", m.MOVED, "verified", ""),
+        ("copy_stays", m.LEFT, "domain", ""),
+        ("moves_but_says_error", m.LEFT, "runs_on_destination", ""),
+        ("completes_but_on_source", m.LEFT, "runs_on_destination", ""),
+    ],
+)
+def test_libvirt_is_heard(course, phase, code, stopped):
+    simulation = Simulation(Drain((Inhabitant(courses=(course,)),), options=ASKABLE))
+    outcome = simulation.run()
+    simulation.check_end(outcome)
+    move = outcome.ledger.moves["g0"]
+    assert (move.phase, move.code) == (phase, code)
+    assert outcome.ledger.stopped == stopped
+    assert not [what for _when, what, _guest in simulation.cloud.writes if what == "reset_state"]
+
+
+def test_another_run_does_not_start_a_guest_that_went_unnoticed():
+    guests = (Inhabitant(courses=("moves_but_says_error",)),)
+    simulation = Simulation(
+        Drain(guests, options=ASKABLE, settings=Settings(error_after_failure=False))
+    )
+    simulation.run()
+    begun = [what for _when, what, _guest in simulation.cloud.writes]
+    again = simulation.run()
+    assert again.ledger.moves["g0"].code == "runs_on_destination"
+    assert [what for _when, what, _guest in simulation.cloud.writes] == begun
+
+
+@pytest.mark.parametrize("course", ["runs_twice", "moves_but_says_error"])
+def test_what_libvirt_has_on_the_host_keeps_it_from_being_empty(course):
+    simulation = Simulation(Drain((Inhabitant(courses=(course,)),), options=ASKABLE))
+    outcome = simulation.run()
+    verdict = check_host(simulation.cloud, simulation.clock, outcome.plan, outcome.ledger)
+    strays = [problem for problem in verdict.problems if problem.startswith("libvirt has domain")]
+    assert bool(strays) is (course == "runs_twice")
+    assert not verdict.empty
+
+
 # --- the watchers are awake --------------------------------------------------------------
 
 
@@ -102,9 +157,34 @@ def watched(*guests: Inhabitant, **fields) -> None:
 
 
 def test_a_lie_is_caught(monkeypatch):
-    monkeypatch.setattr(verifying, "first_problem", lambda evidence, move: None)
+    monkeypatch.setattr(verifying, "first_problem", lambda *_all: None)
     with pytest.raises(AssertionError, match="said moved"):
         watched(Inhabitant(courses=("leftovers_for_good",)))
+
+
+@pytest.mark.parametrize("course", ["runs_twice", "vanishes", "directory_stays"])
+def test_a_lie_that_only_libvirt_can_tell_is_caught(monkeypatch, course):
+    monkeypatch.setattr(verifying, "first_problem", lambda *_all: None)
+    with pytest.raises(AssertionError, match="not only there"):
+        watched(Inhabitant(courses=(course,)), options=ASKABLE)
+
+
+@pytest.mark.parametrize(
+    ("course", "complaint"),
+    [("moves_but_says_error", "reset although|seen elsewhere"), ("copy_stays", "reset although")],
+)
+def test_deafness_to_libvirt_is_caught(monkeypatch, course, complaint):
+    monkeypatch.setattr(recovering, "_misplaced", lambda *_all: None)
+    monkeypatch.setattr(recovering, "_alive", lambda *_all: True)
+    with pytest.raises(AssertionError, match=complaint):
+        watched(Inhabitant(courses=(course,)), options=ASKABLE)
+
+
+def test_a_start_beside_a_silent_guest_is_caught(monkeypatch):
+    monkeypatch.setattr(silence, "_hold", lambda *_all: None)
+    options = m.Options(on_unreachable="pause", order="name")
+    with pytest.raises(AssertionError, match="are silent"):
+        watched(*[Inhabitant()] * 4, options=options, silences=((12.0, 400.0, 0),))
 
 
 def test_a_broken_group_is_caught(monkeypatch):

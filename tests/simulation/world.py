@@ -35,9 +35,20 @@ COURSES = (
     "leftovers_for_a_while",
     "leftovers_for_good",
     "post_copy_hangs",
+    "copy_stays",
+    "directory_stays_for_a_while",
+    "directory_stays",
+    "runs_twice",
+    "vanishes",
 )
 #: Courses after which a guest is on another host in every respect, sooner or later.
-BENIGN = ("completes", "fails", "fails_before_it_starts", "leftovers_for_a_while")
+BENIGN = (
+    "completes",
+    "fails",
+    "fails_before_it_starts",
+    "leftovers_for_a_while",
+    "directory_stays_for_a_while",
+)
 
 
 class VirtualClock:
@@ -57,6 +68,8 @@ class VirtualClock:
 class Vm:
     """A guest: as Nova has it and, in ``really_on`` and ``runs``, as it is.
 
+    ``ghosts``: other domains of it, host -> state; ``directories``: hosts with its directory and no
+    domain. Only libvirt tells of them, and of a domain that has ``vanished``.
     ``courses``: how its next live migrations go; ``completes`` when there are no more.
     ``before``: its state when its newest migration was asked for, or its user changed it.
     """
@@ -78,6 +91,9 @@ class Vm:
     runs: bool = True
     died: bool = False
     deleted: bool = False
+    vanished: bool = False
+    ghosts: dict[str, str] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
     before: tuple[str, str] = ("", "")
     bindings: dict[str, str] = field(default_factory=dict)
     attachments: dict[str, int] = field(default_factory=dict)
@@ -88,6 +104,15 @@ class Vm:
         self.runs = self.runs and self.power_state in ("running", "paused")
         self.bindings = {self.host: "active"}
         self.attachments = dict.fromkeys(self.volumes, 1)
+
+    def domains(self) -> dict[str, str]:
+        """Host -> state of each domain that libvirt has of it."""
+        here = self.power_state if self.runs else "shutdown"
+        return self.ghosts | ({self.really_on: here} if self.really_on else {})
+
+    def is_single(self) -> bool:
+        """Is it in one place only, with nothing left elsewhere?"""
+        return set(self.domains()) == {self.really_on} and not self.directories
 
 
 @dataclass
@@ -206,6 +231,13 @@ class World:
         free = [host for host in OTHERS if host not in mates and host != vm.host]
         return self._random.choice(free) if free else ""
 
+    def libvirt(self, host: str) -> m.Domains:
+        """What libvirt on a host has to say."""
+        found = {vm.id: vm.domains() for vm in self.vms.values() if not vm.deleted}
+        left = [vm.id for vm in self.vms.values() if host in vm.directories]
+        states = {guest: domains[host] for guest, domains in found.items() if host in domains}
+        return m.Domains(states, tuple(guest for guest in left if guest not in states))
+
     # --- live migration
 
     def live_migrate(self, vm: Vm, wanted: str, *, ours: bool) -> None:
@@ -294,12 +326,14 @@ class World:
             return
         record.status, record.began = "running", self._time
         length = record.vm.copy_seconds
+        if record.vm.really_on == record.source:
+            record.vm.ghosts[record.destination] = "paused"
         if record.vm.really_on != record.source:
             # There is no such domain: Nova's record of where it is was wrong.
             record.vm.task_state = ""
             self._end(record, "error")
             self._say_error(record)
-        elif record.course in ("fails", "fails_and_dies"):
+        elif record.course in ("fails", "fails_and_dies", "copy_stays"):
             self.at(length * self._random.random(), lambda: self._fail(record, "failed"))
         elif record.course not in ("never_converges", "stuck_migrating"):
             self.at(length, lambda: self._switch_over(record))
@@ -309,7 +343,7 @@ class World:
         if self._unattended(record):
             return
         vm = record.vm
-        vm.really_on = record.destination
+        self._arrives_in_libvirt(record)
         if record.course == "moves_but_says_error":
             vm.task_state = ""
             self._end(record, "error")
@@ -319,11 +353,26 @@ class World:
         else:
             self.at(self.soon(1.0), lambda: self._arrive(record))
 
+    def _arrives_in_libvirt(self, record: Record) -> None:
+        vm = record.vm
+        vm.really_on = record.destination
+        vm.ghosts.pop(record.destination, None)
+        if record.course == "runs_twice":
+            vm.ghosts[record.source] = "running"
+        if record.course.startswith("directory_stays"):
+            vm.directories.add(record.source)
+        if record.course == "directory_stays_for_a_while":
+            self.at(self._random.uniform(10, 60), lambda: vm.directories.discard(record.source))
+
     def _arrive(self, record: Record) -> None:
         if self._unattended(record):
             return
         vm = record.vm
         vm.host, vm.task_state = record.destination, ""
+        if record.status == m.POST_COPY:
+            vm.ghosts.pop(record.source, None)
+        if record.course == "vanishes":
+            vm.really_on, vm.runs, vm.vanished = "", False, True
         vm.bindings[record.destination] = "active"
         vm.bindings.pop(record.source, None)
         if record.course == "lands_in_error":
@@ -356,6 +405,8 @@ class World:
         vm.task_state, vm.cause = "", f"the operation {status}"
         self._roll_back(record)
         self._end(record, status)
+        if record.course != "copy_stays":
+            self.at(self.soon(), lambda: vm.ghosts.pop(record.destination, None))
         if record.course == "fails_and_dies":
             vm.runs, vm.died = False, True
         if vm.deleted or queued:
@@ -410,7 +461,8 @@ class World:
             return
         if self.settings.post_copy:
             record.status = m.POST_COPY
-            record.vm.really_on = record.destination
+            self._arrives_in_libvirt(record)
+            record.vm.ghosts[record.source] = "paused"
             if record.course != "post_copy_hangs":
                 self.at(self.soon(20.0), lambda: self._arrive(record))
         else:
@@ -557,6 +609,8 @@ class World:
 
     def delete(self, vm: Vm) -> None:
         vm.deleted, vm.runs, vm.really_on = True, False, ""
+        vm.ghosts.clear()
+        vm.directories.clear()
         self.allocations.pop(vm.id, None)
         for record in list(self.of(vm)):
             if not record.over:
@@ -600,9 +654,10 @@ class World:
             if record.status == "running":
                 # libvirt went on alone: half of them have moved, and Nova does not know.
                 if vm.host == SOURCE and self._random.random() < 0.5:
-                    vm.really_on = record.destination
+                    self._arrives_in_libvirt(record)
                 elif vm.host == SOURCE:
                     self._roll_back(record)
+                    vm.ghosts.pop(record.destination, None)
                 record.status = "error"
             record.over = True
         self._queue.clear()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import urllib.request
+import subprocess
 
 import openstack
 import pytest
@@ -40,13 +40,13 @@ def guests(cloud):
 
 @pytest.fixture(scope="session")
 def domains():
-    """What the simulated hypervisors really run: guest id -> list of (host, state)."""
-    port = int(os.environ["LAB_PORT_BASE"]) + 999
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/domains", timeout=30) as answer:
-        found = json.load(answer)
+    """What the hypervisors really run: guest id -> list of (host, state)."""
+    lab = pathlib.Path(__file__).parents[3] / "lab" / "lab"
+    told = subprocess.run([lab, "status", "--json"], check=True, capture_output=True, text=True)
     where: dict[str, list[tuple[str, str]]] = {}
-    for domain in found:
-        where.setdefault(domain["uuid"], []).append((domain["host"], domain["state"]))
+    for domain in json.loads(told.stdout)["domains"]:
+        guest = domain.get("uuid") or domain["id"]
+        where.setdefault(guest, []).append((domain["host"], domain["state"]))
     return where
 
 
