@@ -2,15 +2,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Each target does its own set-up, and keeps it in a cache for the next time (CONTRIBUTING.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint docs build lab-up lab-down clean distclean
+.PHONY: help demo demo-hypervisors bench-configure bench-downtime test test-fast lint docs build lab-up lab-down clean distclean
 
 SCENARIO ?=
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo:  ## start a cloud, drain a host of it, stop it again (KEEP=1 leaves it up)
 	@.ci/demo
+
+demo-hypervisors:  ## the same on hosts of real libvirt and QEMU, with what its guests felt (root)
+	@.ci/demo-hypervisors
+
+bench-downtime:  ## drain such a host four ways, and compare what its guests felt (root, by hand)
+	@.ci/bench-hypervisors downtime $(ARGS)
+
+bench-configure:  ## drain such a host before and after migration_configure (root, by hand)
+	@.ci/bench-hypervisors configure $(ARGS)
 
 test:  ## everything that must pass (PARTS="unit lint" runs only these)
 	@.ci/test $(PARTS)
