@@ -102,7 +102,11 @@ ROOMS = (
     Room(UTILS + "_gateways.files", utils("_planner.kept _errors")),
     Room(UTILS + "_gateways.echo", utils("_gateways.links _planner.paths _errors")),
     Room(UTILS + "_gateways.tls", utils("_planner.certificates")),
-    Room(UTILS + "_gateways", utils("_gateways _planner.model _errors"), ANSIBLE | SDK | VIRT),
+    Room(
+        UTILS + "_gateways",
+        utils("_gateways _planner.model _planner.numa_model _errors"),
+        ANSIBLE | SDK | VIRT,
+    ),
     Room(UTILS + "_report.paths", utils("_report _planner.path_limits")),
     Room(UTILS + "_report", utils("_report _planner.model")),
     Room(UTILS + "_planner", utils("_planner"), pure=True),

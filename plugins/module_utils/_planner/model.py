@@ -13,6 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import (
+    GuestNuma,
+    HostNuma,
+)
+
 # --- Nova's vocabulary -------------------------------------------------------------------
 
 #: Migration statuses of a live migration that Nova is still working on
@@ -70,6 +75,9 @@ class Guest:
     image ``image_id`` as it is now.
     ``addresses``: IP addresses, network by network in the order of their names, as Nova lists them.
     ``extra_specs`` and ``flavor_name``: of the flavor as it was when the guest got it.
+    ``candidates``: hosts that Placement would allocate what it asks for (resources, traits,
+    aggregates), ``None`` when it was not asked. ``numa``: what it asks of a host's cells, ``None``
+    when that is not known.
     """
 
     id: str
@@ -100,6 +108,8 @@ class Guest:
     resources: Mapping[str, int] = field(default_factory=dict)
     alive: bool | None = None
     flavor_name: str = ""
+    candidates: tuple[str, ...] | None = None
+    numa: GuestNuma | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +185,24 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a possible destination still has: ``free`` by resource class (Placement)."""
+    """What a possible destination still has: ``free`` by resource class (Placement).
+
+    ``unusable``: why it takes no guest now (disabled, down, forced_down), "" when it does.
+    ``closing``: it is to be drained itself in this run. ``hypervisor_version``: as Nova numbers it
+    (8002000 is QEMU 8.2.0), 0 when it is not known. ``numa``: its cells, where they are known.
+    """
 
     host: str
     free: Mapping[str, int]
     availability_zone: str = ""
     usable: bool = True
+    unusable: str = ""
+    closing: bool = False
+    aggregates: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
+    hypervisor_type: str = ""
+    hypervisor_version: int = 0
+    numa: HostNuma | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +332,7 @@ class Options:
     ``profile`` and ``policy``: the operator's defaults for each guest's policy (see ``policy``).
     ``dirty_rates``: guest id -> MiB/s, where measured. ``hypervisors``: Nova's names of the hosts
     whose libvirt can be asked. ``unreachable_ms``: for how long a guest may be silent.
+    ``destinations``: planned (the plan names each guest's host) or scheduler (Nova chooses).
     """
 
     max_parallel: int = 1
@@ -346,6 +369,7 @@ class Options:
     hypervisors: tuple[str, ...] = ()
     on_unreachable: str = "report"
     unreachable_ms: float = 5000.0
+    destinations: str = "scheduler"
 
 
 # --- What was judged and planned ---------------------------------------------------------
@@ -414,12 +438,16 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class PlanEntry:
-    """One guest of the plan."""
+    """One guest of the plan. ``destinations``: hosts it could go to, the best first.
+
+    ``placed``: the host that the plan as a whole has for it, "" where it has none.
+    """
 
     guest: Guest
     verdict: Verdict
     estimate: Estimate
     destinations: tuple[str, ...] = ()
+    placed: str = ""
     policy: Policy = Policy()
 
 
