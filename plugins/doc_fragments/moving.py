@@ -188,6 +188,18 @@ options:
     description: Name of the compute host, exactly as Nova names it. Never a pattern.
     type: str
     required: true
+  destination:
+    description:
+      - Who chooses where each guest goes.
+      - With V(scheduler) it is Nova's scheduler, when the guest's turn comes. The plan shows that
+        all guests together fit somewhere, not where each of them will be.
+      - With V(planned) it is the plan, which has a host for every guest before the first one moves.
+        Nova's scheduler checks that host, and is never forced. Where a host of the plan cannot take
+        its guest any more, the rest is planned anew, and an event says so. A guest for which that
+        does not help is left to the scheduler.
+    type: str
+    choices: [scheduler, planned]
+    default: scheduler
   on_blocker:
     description:
       - What to do when the plan finds guests that cannot go. All of them are reported at once.

@@ -28,6 +28,10 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.policy im
 _DEFAULTS = Options()
 
 
+#: The planner's name of an option -> the modules', where that is another one.
+RENAMED = {"destinations": "destination"}
+
+
 def _spec(name: str, kind: str, **more: Any) -> dict[str, Any]:
     default = getattr(_DEFAULTS, name)
     return {"type": kind, "default": list(default) if kind == "list" else default, **more}
@@ -75,6 +79,7 @@ MOVE_SPEC: dict[str, Any] = {
 DRAIN_SPEC: dict[str, Any] = {
     **MOVE_SPEC,
     "host": {"type": "str", "required": True},
+    "destination": _spec("destinations", "str", choices=["scheduler", "planned"]),
     "on_blocker": _spec("on_blocker", "str", choices=["fail", "drain_the_rest"]),
     "shutoff": _spec("shutoff", "str", choices=["cold", "leave"]),
     "paused": _spec("paused", "str", choices=["live", "leave"]),
@@ -172,7 +177,10 @@ def read_options(params: Mapping[str, Any], **more: Any) -> Options:
             f"contradicts max_parallel: {most}, which is less",
             "Lower it, or raise max_parallel",
         )
-    values = {f.name: params[f.name] for f in fields(Options) if f.name in params}
+    given = {f.name: RENAMED.get(f.name, f.name) for f in fields(Options)}
+    # One host for all guests is what the modules that move named guests call `host`.
+    given.pop("destination")
+    values = {name: params[option] for name, option in given.items() if option in params}
     values["live_migratable_pci_aliases"] = tuple(params["live_migratable_pci_aliases"])
     values["hypervisors"] = _hypervisors(params.get("hypervisors") or {})
     values["exclude"] = _exclusions(params.get("exclude") or {})

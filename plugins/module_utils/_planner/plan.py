@@ -71,7 +71,8 @@ def make_plan(survey: Survey, options: Options, since: str = "") -> Plan:
         if not placed[guest.id]:
             verdicts[guest.id] = judge(guest, replace(contexts[guest.id], squeezed_out=True))
     entries = arrange(
-        (_entry(g, contexts[g.id], verdicts[g.id]) for g in survey.guests), options.order
+        (_entry(g, contexts[g.id], verdicts[g.id], placed.get(g.id, "")) for g in survey.guests),
+        options.order,
     )
     moving = [e for e in entries if e.verdict.method in (LIVE, COLD)]
     return Plan(
@@ -83,7 +84,7 @@ def make_plan(survey: Survey, options: Options, since: str = "") -> Plan:
     )
 
 
-def _entry(guest: Guest, context: Context, verdict: Verdict) -> PlanEntry:
+def _entry(guest: Guest, context: Context, verdict: Verdict, placed: str) -> PlanEntry:
     moves = verdict.method in (LIVE, COLD)
     rooms = destinations(guest, context) if moves else ()
     policy = resolve(guest, context.options)
@@ -95,4 +96,5 @@ def _entry(guest: Guest, context: Context, verdict: Verdict) -> PlanEntry:
         estimate=cost,
         policy=policy,
         destinations=tuple(room.host for room in rooms[:MAX_DESTINATIONS]),
+        placed=placed,
     )

@@ -116,6 +116,9 @@ def _destination(entry: PlanEntry | None, bound_for: Counter[str], options: Opti
     if options.destination:
         return options.destination
     limit = options.max_parallel_per_destination
+    if options.destinations == "planned" and entry is not None and entry.placed:
+        full = limit and bound_for[entry.placed] >= limit
+        return None if full else entry.placed
     if not limit or entry is None or not entry.destinations:
         return ""
     open_to = [host for host in entry.destinations if bound_for[host] < limit]

@@ -15,6 +15,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._options import (
     MOVE_SPEC,
     NOT_NEGATIVE,
     POSITIVE,
+    RENAMED,
     WATCH_SPEC,
     check_probe,
     exact_host,
@@ -37,7 +38,14 @@ def test_the_modules_defaults_are_the_planner_s():
 
 
 def test_every_option_of_the_planner_can_be_given():
-    assert {f.name for f in fields(Options)} - {"destination"} <= set(DRAIN_SPEC | WATCH_SPEC)
+    given = {RENAMED.get(f.name, f.name) for f in fields(Options) if f.name != "destination"}
+    assert given <= set(DRAIN_SPEC | WATCH_SPEC)
+
+
+@pytest.mark.parametrize("who", ["scheduler", "planned"])
+def test_who_chooses_destinations_is_no_destination(who):
+    options = read_options(DEFAULTS | {"destination": who})
+    assert (options.destinations, options.destination) == (who, "")
 
 
 def test_every_number_has_a_range():
