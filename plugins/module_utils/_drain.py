@@ -42,6 +42,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Plan,
     Scope,
     Service,
+    Survey,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._report.result import (
     plan_diff,
@@ -55,15 +56,20 @@ WRITES = frozenset({"disabled", "started", "confirming", "recovered", "timed_out
 
 
 def look_and_plan(cloud: Cloud, service: Service, options: Options) -> Plan:
-    """Survey the host and plan its drain; raises BadOption for exclusions that name nobody.
+    """The plan of :func:`look`; raises BadOption for exclusions that name nobody."""
+    survey, plan = look(cloud, service, options)
+    check_exclusions(options, survey.guests, service.host)
+    return plan
+
+
+def look(cloud: Cloud, service: Service, options: Options) -> tuple[Survey, Plan]:
+    """Survey the host and plan its drain.
 
     A cold migration is the drain's own, and is confirmed, only when it is younger than the
     mark in the service's reason.
     """
     since = since_of(run_id_of(service.disabled_reason))
-    survey, plan = survey_and_plan(cloud, Scope(host=service.host), options, since)
-    check_exclusions(options, survey.guests, service.host)
-    return plan
+    return survey_and_plan(cloud, Scope(host=service.host), options, since)
 
 
 def check_exclusions(options: Options, guests: Iterable[Guest], host: str) -> None:

@@ -19,8 +19,8 @@ UTILS = "plugins.module_utils."
 # chance. Add a module here only if it is as pure as these.
 PURE_STDLIB = frozenset(
     "__future__ abc bisect collections copy dataclasses datetime enum fnmatch fractions functools"
-    " graphlib hashlib heapq ipaddress itertools math operator re statistics string textwrap types"
-    " typing".split()
+    " graphlib hashlib heapq ipaddress itertools json math operator re statistics string textwrap"
+    " types typing xml".split()
 )
 IMPURE_CALLS = frozenset("open print input exec eval compile __import__ globals".split())
 CLOCK_READS = frozenset("now utcnow today fromtimestamp".split())
@@ -51,8 +51,9 @@ ROOMS = (
         "plugins.modules",
         utils(
             "_module _host_module _options _service _drain _guests _test_guest _probe _tune"
-            " _compute_process _domains _kept _paths _nova_conf _errors _engine _planner"
-            " _gateways _report _policy_change _policy_audit"
+            " _compute_process _domains _compat _kept _paths _nova_conf _numa _numa_check"
+            " _errors _engine _planner"
+            " _gateways _report _policy_change _policy_audit _preflight"
         ),
         ANSIBLE,
     ),
@@ -79,12 +80,22 @@ ROOMS = (
     ),
     Room(UTILS + "_test_guest", utils("_guests _module _options _errors _gateways")),
     Room(UTILS + "_drain", utils("_errors _engine _planner _gateways _report")),
+    Room(UTILS + "_preflight", utils("_errors _options _planner _gateways")),
     Room(UTILS + "_compute_process", utils("_host_module _errors _planner _gateways")),
     Room(UTILS + "_paths", utils("_errors _planner _gateways")),
     Room(UTILS + "_probe", utils("_errors _planner _gateways")),
     Room(UTILS + "_domains", utils("_errors _planner _gateways")),
     Room(UTILS + "_tune", utils("_errors _planner _gateways")),
+    Room(UTILS + "_compat", utils("_errors _planner _gateways")),
     Room(UTILS + "_nova_conf", utils("_errors _planner _gateways")),
+    Room(UTILS + "_numa", utils("_numa_conf _errors _planner _gateways")),
+    Room(UTILS + "_numa_conf", utils("_errors _planner _gateways")),
+    Room(
+        UTILS + "_numa_check",
+        utils("_numa_asked _numa_topologies _module _errors _planner _gateways _report"),
+    ),
+    Room(UTILS + "_numa_asked", utils("_options _errors _planner _gateways")),
+    Room(UTILS + "_numa_topologies", utils("_errors _planner")),
     Room(UTILS + "_kept", utils("_errors _planner _gateways")),
     Room(UTILS + "_policy_change", utils("_module _options _errors _planner _gateways")),
     Room(UTILS + "_policy_audit", utils("_module _options _errors _planner _gateways _report")),
@@ -98,6 +109,10 @@ ROOMS = (
         UTILS + "_gateways.compute_process",
         utils("_errors _planner.compute_process"),
     ),
+    Room(
+        UTILS + "_gateways.compat",
+        utils("_gateways.hypervisor _planner.compat _errors"),
+    ),
     Room(UTILS + "_gateways.config", utils("_gateways.files _errors")),
     Room(UTILS + "_gateways.files", utils("_planner.kept _errors")),
     Room(UTILS + "_gateways.echo", utils("_gateways.links _planner.paths _errors")),
@@ -108,6 +123,10 @@ ROOMS = (
         ANSIBLE | SDK | VIRT,
     ),
     Room(UTILS + "_report.paths", utils("_report _planner.path_limits")),
+    Room(
+        UTILS + "_report.preflight",
+        utils("_report _planner.model _planner.preflight_model _planner.preflight_turns"),
+    ),
     Room(UTILS + "_report", utils("_report _planner.model")),
     Room(UTILS + "_planner", utils("_planner"), pure=True),
     Room(UTILS + "_errors"),

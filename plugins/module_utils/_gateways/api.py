@@ -48,6 +48,9 @@ TRANSIENT = (429, 500, 502, 503, 504)
 #: How a 403 reads that is about rights (Nova and Neutron, Glance), and not about a quota or state.
 NO_RIGHT = ("olicy", "not authorized")
 
+#: Ways to sign in that cannot be repeated: what they give ends with the token.
+UNREPEATABLE = frozenset({"token", "v2token", "v3token", "v3totp"})
+
 CREDENTIALS = (
     "Name a cloud of clouds.yaml in `cloud`, set the OS_* variables, or give `auth` and `auth_type`"
 )
@@ -225,6 +228,21 @@ class Session:
         """ID of the project that the credentials are for; "" where they are for none."""
         with errors("the identity API"):
             return self._connection.session.get_project_id() or ""
+
+    def token_end(self) -> tuple[float, bool] | None:
+        """When the token ends (epoch seconds), and whether another can be had by signing in anew.
+
+        None when the way of signing in knows no end, as with ``admin_token``.
+        """
+        plugin = self._connection.session.auth
+        if not hasattr(plugin, "get_access"):
+            return None
+        with errors("the identity API", self._who):
+            expires = patiently(partial(plugin.get_access, self._connection.session)).expires
+        if expires is None:
+            return None
+        way = self._connection.config.config.get("auth_type") or "password"
+        return expires.timestamp(), way not in UNREPEATABLE
 
     def offers(self, service_type: str) -> bool:
         """Has the cloud a service of this type, in the region and at the interface in use?"""
