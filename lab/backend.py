@@ -51,6 +51,9 @@ class Backend(Protocol):
     def api_fault(self, rule: dict[str, Any]) -> None:
         """Add one rule that makes matching API requests fail."""
 
+    def topology(self, host: str | None) -> dict[str, dict[str, Any]]:
+        """Return host -> its cells and devices as Nova counts them, of one host or of all."""
+
     def clear_faults(self) -> None:
         """Forget every API fault and every fault of a guest."""
 

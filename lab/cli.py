@@ -195,6 +195,36 @@ def _requests(backend: Backend, options: argparse.Namespace) -> None:
             )
 
 
+def _topology(backend: Backend, options: argparse.Namespace) -> None:
+    found = backend.topology(options.host)
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return
+    for host, numa in found.items():
+        for cell in numa["cells"]:
+            print(f"{host:<10} cell {cell['id']}  {_cell_line(cell)}")
+        for device in numa["devices"]:
+            what = ",".join(device["aliases"]) or device["physical_network"] or device["kind"]
+            print(
+                f"{host:<10} cell {device['cell']}  {device['address']} {what:<10} "
+                f"{device['guest'] or 'free'}"
+            )
+
+
+def _cell_line(cell: dict[str, Any]) -> str:
+    pages = ", ".join(
+        f"{page['total'] - page['used'] - page['reserved']} of {page['total']} pages of "
+        f"{page['size_kib']} KiB"
+        for page in cell["pages"]
+    )
+    return (
+        f"{len(cell['dedicated_cpus']) - len(cell['pinned_cpus'])} of "
+        f"{len(cell['dedicated_cpus'])} dedicated CPUs, "
+        f"{cell['cpu_usage']} vCPUs with a topology, "
+        f"{cell['memory_mib'] - cell['memory_used_mib']} of {cell['memory_mib']} MiB, {pages} free"
+    )
+
+
 def _fault_guest(backend: Backend, options: argparse.Namespace) -> None:
     behaviour: dict[str, Any] = {}
     if options.fail_at_percent is not None:
@@ -332,6 +362,9 @@ def _add_reading_commands(command: Callable[..., argparse.ArgumentParser]) -> No
     log = command("log", _log, "show the end of a service's logs")
     log.add_argument("service", metavar="SERVICE")
     log.add_argument("--lines", type=_at_least(1, int), default=LOG_LINES)
+    topology = command("topology", _topology, "show the hosts' cells and devices as Nova has them")
+    topology.add_argument("host", nargs="?", metavar="HOST", help="default: every host")
+    topology.add_argument("--json", action="store_true", help="host -> what numa_info's numa is")
     requests = command("requests", _requests, "show the API calls, in order of arrival")
     requests.add_argument("--since", type=_at_least(0, float), metavar="SECONDS")
     requests.add_argument("--client", help="only a client whose User-Agent starts so")

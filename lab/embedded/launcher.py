@@ -220,6 +220,13 @@ class EmbeddedBackend:
         """Yield the logged API requests in order of time."""
         return request_log.read(self.settings.request_dir, since, client)
 
+    def topology(self, host: str | None) -> dict[str, dict[str, Any]]:
+        """Return host -> its HostNuma as plain data, of one host or of all."""
+        self._need_running()
+        known = scenarios.load(self.settings.scenario_file).hosts
+        names = [host] if host else [one.name for one in known]
+        return {name: self.control("GET", f"/hosts/{name}/topology") for name in names}
+
     # Changing
 
     def seed(self, scenario: Path) -> None:

@@ -292,6 +292,13 @@ class HypervisorBackend:
             raise LabError(f"{name}: no such host; this lab has {', '.join(hosts)}")
         return hosts[name]
 
+    def topology(self, host: str | None) -> dict[str, dict[str, Any]]:
+        """Refuse: these hosts are asked as any host is."""
+        raise LabError(
+            "topology: the hosts of this lab have a libvirt of their own; ask it with the module "
+            "lowtide.compute.numa_info (`lab inventory` is the inventory for it)"
+        )
+
     def guest_fault(self, guest: str, behaviour: dict[str, Any]) -> None:
         """Refuse: real guests fail by themselves."""
         raise LabError(f"fault guest: {EMBEDDED_ONLY}")

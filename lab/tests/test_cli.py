@@ -50,6 +50,7 @@ def sleeper():
         (["fault", "guest", "web"], "say what happens"),
         (["log", "nova"], "no log"),
         (["status"], "is not running"),
+        (["topology"], "the lab is not running"),
     ],
 )
 def test_commands_that_need_a_lab_say_so(capsys, tmp_path, monkeypatch, arguments, reason):

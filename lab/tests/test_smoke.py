@@ -169,6 +169,18 @@ def test_the_population_is_where_the_scenario_wants_it(lab, cloud):
     assert lab.host_of(servers["neighbour"].id) == {"cmp-2"}
 
 
+def test_the_topology_is_what_the_scenario_says(lab):
+    found = json.loads(lab.run("topology", "--json"))
+    assert list(found) == ["cmp-1", "cmp-2", "cmp-3"]
+    first, second = found["cmp-1"]["cells"]
+    assert (first["shared_cpus"], second["shared_cpus"]) == ([*range(8)], [*range(8, 16)])
+    assert first["siblings"][:2] == [[0, 1], [2, 3]]
+    assert [cell["memory_mib"] for cell in (first, second)] == [32768, 32768]
+    assert {page["size_kib"]: page["total"] for page in first["pages"]} == {4: 8388608, 2048: 0}
+    assert "cmp-3      cell 1  " in lab.run("topology", "cmp-3")
+    assert "no host 'cmp-9'" in lab.run("topology", "cmp-9", status=1)
+
+
 def test_a_live_migration_moves_the_guest_and_is_in_the_request_log(lab, cloud):
     server = cloud.compute.find_server("web-01", all_projects=True)
     request_id = migrate(cloud, server, "cmp-2")

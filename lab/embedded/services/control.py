@@ -18,7 +18,7 @@ from nova import exception, objects
 from oslo_utils import uuidutils
 
 from lab.embedded import hypervisor
-from lab.embedded.services import alterations
+from lab.embedded.services import alterations, topology
 
 MOMENTS = ("now", "before_switchover", "during_switchover", "after_switchover")
 
@@ -39,6 +39,7 @@ class Control:
                 ("GET", "/jobs", hypervisor.jobs),
                 ("GET", "/guests", hypervisor.guests),
                 ("PUT", "/guests/([^/]+)", self._set_behaviour),
+                ("GET", "/hosts/([^/]+)/topology", self._topology),
                 ("POST", "/hosts/([^/]+)/crash", self._crash),
                 ("POST", "/hosts/([^/]+)/start", self._start),
                 ("POST", "/servers/([^/]+)/alter", self._alter),
@@ -67,6 +68,13 @@ class Control:
         self._check(host)
         hypervisor.start(host)
         return {"host": host}
+
+    def _topology(self, host: str) -> dict[str, Any]:
+        self._check(host)
+        try:
+            return topology.of(host)
+        except LookupError as error:
+            raise Refused(http.HTTPStatus.NOT_FOUND, str(error)) from error
 
     def _set_behaviour(self, guest: str, body: dict[str, Any]) -> dict[str, str]:
         uuid = _server_uuid(guest)
