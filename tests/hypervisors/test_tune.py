@@ -96,7 +96,8 @@ def test_both_sides_of_a_migration_are_told(hypervisors: Hypervisors, vm: Vm):
     job = only(here["jobs"])
     assert job["max_downtime_ms"] == 300
     assert job["downtime_ms"] is None
-    assert 20 < job["throughput_mib_s"] < 110
+    # A busy machine sends less than the wire carries.
+    assert 2 < job["throughput_mib_s"] < 110
     assert there["jobs"] == []
     # Present sets it once, for the migration that runs.
     planned = hypervisors.run("cmp-1", TUNE, "--check", max_downtime_ms=4000)
