@@ -116,13 +116,15 @@ class GuestCell:
 class PciRequest:
     """``count`` devices. ``alias`` of the flavor, or ``physical_network`` of an SR-IOV port.
 
-    ``affinity``: legacy (Nova's default), required, preferred or socket.
+    ``affinity``: legacy (Nova's default), required, preferred or socket. ``kind``: of a port that
+    wants more than a VF: type-PF (direct-physical) or vdpa.
     """
 
     count: int = 1
     alias: str = ""
     physical_network: str = ""
     affinity: str = "legacy"
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
