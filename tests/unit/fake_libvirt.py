@@ -18,6 +18,7 @@ STEP = 0.01
 
 NO_DOMAIN, OPERATION_DENIED, OPERATION_INVALID = 42, 29, 55
 OPERATION_UNSUPPORTED, SYSTEM_ERROR, OPERATION_TIMEOUT = 84, 38, 68
+NO_SUPPORT, NO_NODE_DEVICE, INTERNAL_ERROR = 3, 53, 1
 RUNNING, PAUSED, SHUTOFF = 1, 3, 5
 
 
@@ -73,6 +74,20 @@ class Guest:
     rate: int | None = None
     measuring_until: float = 0.0
     deaf: dict[str, int] = field(default_factory=dict)
+    xml: str = ""
+
+
+@dataclass
+class Hardware:
+    """What the host is made of. ``devices``: XML, None where libvirt has no driver for them;
+    ``free_pages``: cell -> size in KiB -> pages, ``free_mib``: cell -> MiB."""
+
+    capabilities: str = ""
+    hostname: str = "cmp-1.example.org"
+    online: list[bool] = field(default_factory=list)
+    devices: list[str | None] | None = field(default_factory=list)
+    free_pages: dict[int, dict[int, int]] = field(default_factory=dict)
+    free_mib: dict[int, int] = field(default_factory=dict)
 
 
 class FakeLibvirt:
@@ -82,6 +97,11 @@ class FakeLibvirt:
     VIR_ERR_NO_DOMAIN = NO_DOMAIN
     VIR_ERR_OPERATION_INVALID = OPERATION_INVALID
     VIR_ERR_OPERATION_UNSUPPORTED = OPERATION_UNSUPPORTED
+    VIR_ERR_NO_SUPPORT = NO_SUPPORT
+    VIR_ERR_NO_NODE_DEVICE = NO_NODE_DEVICE
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV = 2
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET = 16
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_VDPA = 1 << 17
     VIR_DOMAIN_JOB_OPERATION = "operation"
     VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN = 4
     VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT = 5
@@ -96,6 +116,7 @@ class FakeLibvirt:
 
     def __init__(self, *guests: Guest) -> None:
         self.guests = {guest.id: guest for guest in guests}
+        self.hardware = Hardware()
         self.time = 1_000_000.0
         self.down: tuple[float, float] = (0.0, 0.0)
         self.loop = False
@@ -246,6 +267,41 @@ class Connection:
             raise libvirtError(f"no domain with matching uuid '{guest_id}'", NO_DOMAIN)
         return Domain(self, self.library.guests[guest_id])
 
+    def getHostname(self):
+        self.check()
+        return self.library.hardware.hostname
+
+    def getCapabilities(self):
+        self.check()
+        return self.library.hardware.capabilities
+
+    def getCPUMap(self):
+        self.check()
+        online = self.library.hardware.online
+        return len(online), online, sum(online)
+
+    def getCellsFreeMemory(self, start, count):
+        self.check()
+        free = self.library.hardware.free_mib
+        if start not in free:
+            raise libvirtError(f"internal error: no memory in cell {start}", INTERNAL_ERROR)
+        return [free[cell] * MIB for cell in range(start, start + count)]
+
+    def getFreePages(self, sizes, start, count):
+        self.check()
+        free = self.library.hardware.free_pages
+        if start not in free:
+            raise libvirtError(f"no pages in cell {start}", INTERNAL_ERROR)
+        cells = range(start, start + count)
+        return {cell: {size: free[cell][size] for size in sizes} for cell in cells}
+
+    def listAllDevices(self, kinds):
+        self.check()
+        assert kinds == 2 | 16 | 1 << 17
+        if self.library.hardware.devices is None:
+            raise libvirtError("this function is not supported", NO_SUPPORT)
+        return [NodeDevice(self, xml) for xml in self.library.hardware.devices]
+
     def domainEventRegisterAny(self, domain, event, callback, opaque):
         assert self.has_events, "no event loop when it was opened"
         assert (domain, event) == (None, self.library.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED)
@@ -271,6 +327,17 @@ class Connection:
         return rows
 
 
+class NodeDevice:
+    def __init__(self, connection, xml):
+        self.connection, self.xml = connection, xml
+
+    def XMLDesc(self, _flags=0):
+        self.connection.check()
+        if self.xml is None:
+            raise libvirtError("Node device not found", NO_NODE_DEVICE)
+        return self.xml
+
+
 class Domain:
     def __init__(self, connection, guest):
         self.connection, self.guest = connection, guest
@@ -293,6 +360,9 @@ class Domain:
 
     def state(self):
         return [self.mine("state").state, 0]
+
+    def XMLDesc(self, _flags=0):
+        return self.mine("XMLDesc").xml
 
     def jobStats(self, flags=0):
         guest, library = self.mine("jobStats"), self.connection.library
