@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Each target does its own set-up, and keeps it in a cache for the next time (CONTRIBUTING.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hypervisors bench-configure bench-downtime test test-fast lint docs build lab-up lab-down clean distclean
+.PHONY: help demo demo-hypervisors bench-configure bench-downtime bench-plan test test-fast lint docs build lab-up lab-down clean distclean
 
 SCENARIO ?=
 
@@ -20,6 +20,9 @@ bench-downtime:  ## drain such a host four ways, and compare what its guests fel
 
 bench-configure:  ## drain such a host before and after migration_configure (root, by hand)
 	@.ci/bench-hypervisors configure $(ARGS)
+
+bench-plan:  ## time the plans of a fleet and of one host, from 10 to 1,000 hosts
+	@.ci/bench plan $(ARGS)
 
 test:  ## everything that must pass (PARTS="unit lint" runs only these)
 	@.ci/test $(PARTS)
