@@ -3,7 +3,8 @@
 """What libvirt on a hypervisor can run, what its running domains need, and how CPUs compare.
 
 This module util is **PRIVATE** to the collection: it may change without notice.
-Everything here does with a read-only connection.
+Nothing is changed. The connection is writable all the same: libvirt makes QEMU show its capabilities
+and compares CPUs on no other.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ class Compat(Protocol):
 
 class LibvirtCompat(hypervisor.LibvirtHypervisor):
     """A Compat over libvirt-python."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri, writable=True)
 
     def offer(self, host: str) -> Offer:
         """What this hypervisor is. ``host``: Nova's name of it, ``""`` for its own name."""

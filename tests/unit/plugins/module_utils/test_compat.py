@@ -101,7 +101,7 @@ class Fake:
     def registerErrorHandler(self, handler, context):
         pass
 
-    def openReadOnly(self, uri):
+    def open(self, uri):
         if "nowhere" in uri:
             raise FakeError("Failed to connect socket", 38)
         return self
