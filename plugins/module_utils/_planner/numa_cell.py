@@ -24,7 +24,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_mode
 )
 
 KIB = 1024
-WISHES = {SMALL_PAGES: "the smallest", LARGE_PAGES: "large", ANY_PAGES: "any"}
+WISHES = {SMALL_PAGES: "small", LARGE_PAGES: "large", ANY_PAGES: "any"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def page_size(bed: Bed, wanted: GuestCell, size: int) -> int | Misfit:
         return Misfit("page_size", reason)
     if _fits(bed.cell, size, wanted.memory_mib):
         return size
-    return _no_pages(bed.cell, [size], wanted, f"{size} KiB")
+    return _no_pages(bed.cell, [size], wanted, "such")
 
 
 def _fits(cell: HostCell, size: int, memory_mib: int, total: bool = False) -> bool:
@@ -97,15 +97,16 @@ def _pages(cell: HostCell, size: int) -> Pages:
 
 
 def _no_pages(cell: HostCell, sizes: Sequence[int], wanted: GuestCell, asked: str) -> Misfit:
-    said = [_said(_pages(cell, size), wanted.memory_mib) for size in sizes]
-    reason = f"{'; '.join(said) or 'it has no such pages'}; {wanted.memory_mib} MiB needed"
-    return Misfit("page_size", f"of {asked} pages: {reason}")
+    said = " and ".join(_said(_pages(cell, size), wanted.memory_mib) for size in sizes)
+    if not said:
+        return Misfit("page_size", f"it has no {asked} pages")
+    return Misfit("page_size", f"{said}, {wanted.memory_mib} MiB in {asked} pages needed")
 
 
 def _said(pages: Pages, memory_mib: int) -> str:
     if memory_mib * KIB % pages.size_kib:
-        return f"{memory_mib} MiB are no whole number of {pages.size_kib} KiB"
-    free = f"{pages.free} of {pages.total} of {pages.size_kib} KiB are free"
+        return f"{memory_mib} MiB are no whole number of pages of {pages.size_kib} KiB"
+    free = f"{pages.free} of {pages.total} pages of {pages.size_kib} KiB are free"
     return f"{free} ({pages.free * pages.size_kib // KIB} MiB)"
 
 

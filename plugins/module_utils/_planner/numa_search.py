@@ -182,7 +182,7 @@ class Tried:
     wanted: GuestCell
     number: int
     size: int
-    place: Place = Place(0)
+    place: Place
 
 
 @dataclass(slots=True)
@@ -204,8 +204,8 @@ def walk(
     allows: Allows,
     stumbles: Stumbles,
 ) -> Chosen | None:
-    """The first permutation that Nova takes; those that can change nothing any more are left out."""
-    tried = [Tried(cell, cell.id, cell.page_size_kib) for cell in guest.cells]
+    """The first permutation that Nova takes. Those that can change nothing more are left out."""
+    tried = [Tried(cell, cell.id, cell.page_size_kib, Place(0)) for cell in guest.cells]
     memory = Memory()
     answers: dict[frozenset[int], bool] = {}
     picks: list[int] | None = list(range(len(tried)))
