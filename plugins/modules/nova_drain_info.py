@@ -27,6 +27,10 @@ extends_documentation_fragment:
   - lowtide.compute.attributes
   - lowtide.compute.attributes.info
   - lowtide.compute.attributes.action_group
+attributes:
+  action:
+    description: Has an action plugin, which prints the table.
+    support: full
 options:
   host:
     description: Name of the compute host, exactly as Nova names it. Never a pattern. This or
@@ -38,6 +42,10 @@ options:
       O(exclude.ids) and O(exclude.names) must be on one of them.
     type: list
     elements: str
+  show:
+    description: Whether the table is printed, a line at a time, to the standard error of Ansible.
+    type: bool
+    default: false
 author:
   - The Lowtide authors (@lowtide)
 seealso:
@@ -276,6 +284,7 @@ SPEC = {
     **PREFLIGHT_SPEC,
     "host": {"type": "str"},
     "hosts": {"type": "list", "elements": "str"},
+    "show": {"type": "bool", "default": False},
 }
 
 

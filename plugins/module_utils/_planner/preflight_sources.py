@@ -9,7 +9,7 @@ docs/preflight.md shows the same to operators.
 from __future__ import annotations
 
 _API = "Nova: nova/compute/api.py"
-_STATES = f"{_API}: check_instance_state of live_migrate and resize"
+_STATES = f"{_API}: check_instance_state"
 _CONDUCTOR = "Nova: nova/conductor/tasks/live_migrate.py"
 _FILTERS = "Nova: nova/scheduler/filters"
 _OURS = "Lowtide"
@@ -18,16 +18,16 @@ _OURS = "Lowtide"
 SOURCES: dict[str, str] = {
     "excluded": f"{_OURS}: option exclude",
     "already_there": f"{_OURS}: the destination that was asked for",
-    "soft_deleted": f"{_STATES}; [DEFAULT] reclaim_instance_interval",
+    "soft_deleted": _STATES,
     "deleting": _STATES,
-    "migrating": f"{_STATES}: task_state must be empty",
+    "migrating": f"{_STATES} (task_state)",
     "cold_unconfirmed": f"{_API}: confirm_resize",
-    "resize_source_here": f"{_API}: confirm_resize; the source keeps disks and allocation",
-    "resize_unconfirmed": f"{_STATES}; confirm_resize",
+    "resize_source_here": f"{_API}: confirm_resize",
+    "resize_unconfirmed": _STATES,
     "building": _STATES,
-    "busy": f"{_STATES}: task_state must be empty",
+    "busy": f"{_STATES} (task_state)",
     "error_after_migration": "Nova: nova/virt/libvirt/driver.py: _live_migration",
-    "error_guest_alive": f"{_STATES}; option reset_error_state",
+    "error_guest_alive": _STATES,
     "gone_after_migration": f"{_OURS}: libvirt's word against Nova's (docs/witnesses.md)",
     "error_guest_dead": _STATES,
     "error_guest_unknown": _STATES,

@@ -166,29 +166,51 @@ def preflight_lines(plan: Plan, found: Preflight, options: Options) -> list[str]
 
 
 def finding_lines(
-    blockers: Iterable[Row], cautions: Iterable[Row], not_seen: Iterable[Row]
+    blockers: Iterable[Row],
+    cautions: Iterable[Row],
+    not_seen: Iterable[Row],
+    *,
+    hosts: bool = False,
 ) -> list[str]:
-    """What blocks, what to beware of, and what could not be told, each with its remedy."""
+    """What blocks, what to beware of, and what could not be told, each with its remedy.
+
+    ``hosts``: several are spoken of, and each is named. What is the same of them is said once.
+    """
     lines: list[str] = []
     for row in blockers:
         who = f"{row['name']} ({row['id']}): " if row["id"] else ""
-        lines += _wrapped("  BLOCKED ", f"{who}{row['reason']} [{row['code']}]")
-        lines += _wrapped("          do: ", row["remedy"]) if row["remedy"] else []
-        lines += _wrapped("          rule: ", row["source"])
+        where = f"{row['host']}: " if hosts else ""
+        lines += _wrapped("  BLOCKED ", where + who + row["reason"]) + _advice(row)
+    alike: dict[tuple[str, str], list[Row]] = {}
     for row in cautions:
-        who = f"{_some(row['guests'])}: " if row["guests"] else ""
-        lines += _wrapped("  CAUTION ", f"{who}{row['text']} [{row['code']}]")
-        lines += _wrapped("          do: ", row["remedy"])
-    unseen: dict[str, list[str]] = {}
+        alike.setdefault((row["code"], row["text"]), []).append(row)
+    for rows in alike.values():
+        guests = [name for row in rows for name in row["guests"]]
+        who = f"{_some(guests)}: " if guests else ""
+        where = f"{_some([row['host'] for row in rows])}: " if hosts else ""
+        lines += _wrapped("  CAUTION ", where + who + rows[0]["text"]) + _advice(rows[0])
+    unseen: dict[str, list[Row]] = {}
     for row in not_seen:
-        unseen.setdefault(row["what"], []).append(row["code"])
-    for what, codes in unseen.items():
-        lines += _wrapped("  NOT SEEN ", f"{what}, so not checked: {', '.join(codes)}")
+        unseen.setdefault(row["what"], []).append(row)
+    for what, rows in unseen.items():
+        where = f" ({_some(_different(rows, 'host'))})" if hosts else ""
+        codes = ", ".join(_different(rows, "code"))
+        lines += _wrapped("  NOT SEEN ", f"{what}{where}, so not checked: {codes}")
     return lines
 
 
+def _advice(row: Row) -> list[str]:
+    """What to do, and whose rule it is."""
+    lines = _wrapped("    do:   ", row["remedy"]) if row["remedy"] else []
+    return lines + _wrapped("    rule: ", f"{row['code']} ({row['source']})")
+
+
+def _different(rows: Iterable[Row], key: str) -> list[str]:
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
 def fleet_lines(result: Row) -> list[str]:
-    """Several hosts: the sum, a line for each, then what was found on each."""
+    """Several hosts: the sum, a line for each, then what was found on them."""
     lines = _wrapped("", result["msg"])
     head = ("host", "guests", "live", "cold", "blocked", "cautions", "alone", "bytes", "in turn")
     rows = [head] + [
@@ -205,10 +227,8 @@ def fleet_lines(result: Row) -> list[str]:
         for plan, turn in zip(result["plans"], result["together"], strict=True)
     ]
     lines += [f"  {line}"[:WIDTH] for line in table(rows)]
-    for plan in result["plans"]:
-        told = finding_lines(plan["blockers"], plan["cautions"], plan["not_seen"])
-        lines += [f"[{plan['host']}]", *told] if told else []
-    return lines
+    found = (result[name] for name in ("blockers", "cautions", "not_seen"))
+    return lines + finding_lines(*found, hosts=True)
 
 
 def _in_turn(turn: Row) -> str:
