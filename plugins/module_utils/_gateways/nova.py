@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import chain
 from urllib.parse import quote
 
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
@@ -146,20 +147,25 @@ class Nova:
             raise
         return guest_from(body["server"])
 
-    def _guests(self, query: Mapping[str, str]) -> tuple[Guest, ...]:
-        servers = self._api.list(
+    def guest_pages(self, query: Mapping[str, str] | None = None) -> Iterator[tuple[Guest, ...]]:
+        """Guests of all projects, a page at a time: memory need not hold all of a cloud's."""
+        pages = self._api.pages(
             "/servers/detail",
             "servers",
-            {"all_tenants": "1", **query},
+            {"all_tenants": "1", **(query or {})},
             microversion=self._at(SERVERS),
         )
-        # From 2.69 on a cell that does not answer yields stubs; a host would look empty.
-        if any(server.get("status") == "UNKNOWN" for server in servers):
-            raise Unreachable(
-                "compute API: a cell of Nova does not answer, so its guests are unknown",
-                "Bring the cell's database and message queue back",
-            )
-        return tuple(map(guest_from, servers))
+        for page in pages:
+            # From 2.69 on a cell that does not answer yields stubs; a host would look empty.
+            if any(server.get("status") == "UNKNOWN" for server in page):
+                raise Unreachable(
+                    "compute API: a cell of Nova does not answer, so its guests are unknown",
+                    "Bring the cell's database and message queue back",
+                )
+            yield tuple(map(guest_from, page))
+
+    def _guests(self, query: Mapping[str, str]) -> tuple[Guest, ...]:
+        return tuple(chain.from_iterable(self.guest_pages(query)))
 
     def flavors(self) -> tuple[Carrier, ...]:
         """Every flavor of the cloud, also those that are not public, with their extra specs."""
