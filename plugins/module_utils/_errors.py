@@ -102,6 +102,12 @@ class Blocked(LowtideError):
     code = "blocked"
 
 
+class DoesNotFit(LowtideError):
+    """Guests that do not fit hosts as was asserted."""
+
+    code = "does_not_fit"
+
+
 class NotDrained(LowtideError):
     """A run that ended with something left that was not excluded."""
 
