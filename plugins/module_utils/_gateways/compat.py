@@ -3,8 +3,8 @@
 """What libvirt on a hypervisor can run, what its running domains need, and how CPUs compare.
 
 This module util is **PRIVATE** to the collection: it may change without notice.
-Nothing is changed. The connection is writable all the same: libvirt makes QEMU show its capabilities
-and compares CPUs on no other.
+Nothing is changed. The connection is writable all the same: libvirt tells domain capabilities and
+compares CPUs on no other.
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +51,12 @@ CASES = [
 
 def test_each_rule_has_a_case():
     assert [case[0] for case in CASES] == [rule.code for rule in c.RULES]
+
+
+def test_the_page_has_the_rules_in_their_order():
+    page = Path(__file__).parents[5] / "docs" / "compatibility.md"
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", page.read_text(), re.MULTILINE)
+    assert rows == [(rule.code, rule.result) for rule in c.RULES]
 
 
 @pytest.mark.parametrize(("code", "result", "there", "guest", "answers"), CASES)
