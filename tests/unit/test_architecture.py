@@ -53,7 +53,7 @@ ROOMS = (
             "_module _host_module _options _service _drain _guests _test_guest _probe _tune"
             " _compute_process _domains _compat _kept _paths _nova_conf _numa _numa_check"
             " _errors _engine _planner"
-            " _gateways _report _policy_change _policy_audit _preflight"
+            " _gateways _report _policy_change _policy_audit _preflight _fleet"
         ),
         ANSIBLE,
     ),
@@ -87,6 +87,7 @@ ROOMS = (
     Room(UTILS + "_domains", utils("_errors _planner _gateways")),
     Room(UTILS + "_tune", utils("_errors _planner _gateways")),
     Room(UTILS + "_compat", utils("_errors _planner _gateways")),
+    Room(UTILS + "_fleet", utils("_module _options _errors _planner _gateways _report")),
     Room(UTILS + "_nova_conf", utils("_errors _planner _gateways")),
     Room(UTILS + "_numa", utils("_numa_conf _errors _planner _gateways")),
     Room(UTILS + "_numa_conf", utils("_errors _planner _gateways")),
