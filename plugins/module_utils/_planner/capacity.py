@@ -1,50 +1,130 @@
 # Copyright (c) 2026, The Lowtide authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""Does the whole plan fit where it goes: every guest placed, one after the other.
+"""Does the whole plan fit where it goes: a place for every guest, all of them together.
 
 This module util is **PRIVATE** to the collection: it may change without notice.
 Necessary, not sufficient: Nova's scheduler and the destination's claim have the last word.
+
+First fit decreasing, by the scarcest resource of each guest, on the roomiest hosts, as Nova's
+weighers would have it. Where that leaves somebody out: on the tightest ones, then by moving others,
+then by a search for everything that differs. Only the search proves that there is no place for
+all, and where it ends before it knows, ``Shortage.least`` is false. So within the search's steps,
+which cover a dozen of guests that all differ and many more that are alike, a host more never makes
+a plan not fit; beyond them it is likely, and not proven, that it does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
 
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.board import Board
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import (
     Context,
     destinations,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
-    Group,
-    Guest,
-    Room,
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import Guest, Shortage
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.placing import (
+    Choice,
+    by_choice,
+    by_size,
+    fill,
+    repair,
+    roomiest_first,
+    tightest_first,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.search import Search
 
 
-def place(guests: Iterable[Guest], context: Context) -> dict[str, str]:
-    """A host for each guest, ``""`` where none is left for it; the biggest are placed first.
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """``hosts``: guest id -> host, "" for a guest that has no place."""
 
-    The roomiest host takes each guest, as Nova's default weighers would have it.
-    """
-    rooms = {room.host: room for room in context.rooms or ()}
-    groups: dict[str, Group] = {}
-    placed: dict[str, str] = {}
-    for guest in sorted(guests, key=lambda g: (-g.ram_mib, -g.vcpus, g.id)):
-        if guest.group is not None:
-            guest = replace(guest, group=groups.get(guest.group.id, guest.group))
-        now = replace(context, rooms=tuple(rooms.values()))
-        found = destinations(guest, now)
-        placed[guest.id] = found[0].host if found else ""
-        if not found:
-            continue
-        rooms[found[0].host] = _taken(found[0], guest)
-        if guest.group is not None:
-            members = {**guest.group.members, guest.id: found[0].host}
-            groups[guest.group.id] = replace(guest.group, members=members)
-    return placed
+    hosts: Mapping[str, str]
+    shortage: Shortage
 
 
-def _taken(room: Room, guest: Guest) -> Room:
-    free = {k: v - guest.resources.get(k, 0) for k, v in room.free.items()}
-    return replace(room, free=free)
+def place(guests: Iterable[Guest], context: Context) -> Placement:
+    """A host for each guest. ``guests``: in the order in which they are to arrive."""
+    guests = list(guests)
+    rooms = tuple(context.rooms or ())
+    open_to = {guest.id: sorted(r.host for r in destinations(guest, context)) for guest in guests}
+    board = Board([guest for guest in guests if open_to[guest.id]], rooms, open_to)
+    proven = _settle(board)
+    left = tuple(guest.id for guest in guests if guest.id not in board.where)
+    # Of those that no host takes even alone it is not the others that keep them out.
+    short = Shortage(left, _missing(board, board.unplaced()), proven) if left else Shortage()
+    return Placement({guest.id: board.where.get(guest.id, "") for guest in guests}, short)
+
+
+def _settle(board: Board) -> bool:
+    """Place as many as can be; is it proven that no more can?"""
+    best: dict[str, str] = {}
+    for order, choice in _ways(board):
+        board.restore({})
+        if fill(board, order, choice) or repair(board):
+            return True
+        if len(board.where) > len(best):
+            best = dict(board.where)
+    board.restore({})
+    search = Search(board)
+    for guest_ids in _fewer(board, len(board.guests) - len(best)):
+        if search.find(guest_ids):
+            return not search.gave_up
+        if search.gave_up:
+            break
+    board.restore(best)
+    return not search.gave_up
+
+
+def _ways(board: Board) -> Iterator[tuple[list[str], Choice]]:
+    yield by_size(board, board.guests), roomiest_first
+    yield by_size(board, board.guests), tightest_first
+    yield by_choice(board, board.guests), tightest_first
+
+
+def _fewer(board: Board, left: int) -> Iterator[tuple[str, ...]]:
+    """Everybody; then everybody but one, the smallest first; and so on, while it is less."""
+    smallest = by_size(board, board.guests)[::-1]
+    for number in range(left):
+        seen: set[tuple[object, ...]] = set()
+        for leaving in combinations(smallest, number):
+            kind = tuple(sorted((board.shapes[each] for each in leaving), key=repr))
+            if kind not in seen:
+                seen.add(kind)
+                yield tuple(each for each in board.guests if each not in leaving)
+
+
+def _missing(board: Board, left: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Where it would take the least to place those who are left, and how much of what."""
+    missing: dict[str, dict[str, int]] = {}
+    free = {host: dict(board.free(host)) for hosts in board.hosts.values() for host in hosts}
+    for guest_id in by_size(board, left):
+        needs = board.guests[guest_id].resources
+        by_host = {
+            host: {
+                n: a - free[host].get(n, 0) for n, a in needs.items() if a > free[host].get(n, 0)
+            }
+            for host in board.hosts[guest_id]
+        }
+        host = min(by_host, key=lambda h: (_weight(by_host[h], needs), h))
+        for name, amount in needs.items():
+            free[host][name] = free[host].get(name, 0) - amount
+        # What those before it took there is gone already, so that this is the sum.
+        missing.setdefault(host, {}).update(by_host[host])
+    return missing
+
+
+def _weight(missing: Mapping[str, int], needs: Mapping[str, int]) -> float:
+    """How much that is, in guests; nothing counts most, as no amount would help there."""
+    return sum(amount / needs[name] for name, amount in missing.items()) or float("inf")
+
+
+def words(shortage: Shortage) -> str:
+    """What it would take, for a person: ``2048 MEMORY_MB and 2 VCPU more on cmp-3``."""
+    parts = []
+    for host, missing in sorted(shortage.missing.items()):
+        amounts = [f"{amount} {name}" for name, amount in sorted(missing.items())]
+        parts.append(f"{' and '.join(amounts)} more on {host}" if amounts else "another host")
+    return ", ".join(dict.fromkeys(parts)) + " would do" if parts else ""

@@ -12,6 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.destinations import (
+    TESTS,
+    Test,
+    group_allows,
+    has_room,
+    home_of,
+    hypervisor_allows,
+    in_zone,
+    is_open,
+    placement_offers,
+    roomiest,
+    traits_asked,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     BLOCKED,
     COLD,
@@ -44,7 +57,8 @@ class Context:
     ``newest``: the guest's newest migration. ``since``: when this run began (ISO 8601, as
     Nova writes it): a cold migration made later is the run's own. ``rooms``: possible
     destinations, ``None`` when they are not known (then no rule about destinations
-    applies). ``squeezed_out``: the guest alone would fit, the plan as a whole does not.
+    applies). ``squeezed_out``: the guest alone would fit, the plan as a whole does not; ``short``:
+    what it lacks then, as text.
     """
 
     options: Options
@@ -53,6 +67,7 @@ class Context:
     since: str = ""
     rooms: tuple[Room, ...] | None = None
     squeezed_out: bool = False
+    short: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,51 +196,30 @@ def _made_by_this_run(context: Context) -> bool:
 # --- destinations ------------------------------------------------------------------------
 
 
-def in_zone(guest: Guest, room: Room) -> bool:
-    zone = guest.pinned_availability_zone
-    return not zone or room.availability_zone == zone
-
-
-def group_allows(guest: Guest, room: Room) -> bool:
-    """Anti-affinity only: hard affinity never allows another host (see the table)."""
-    if guest.group is None or guest.group.policy != "anti-affinity":
-        return True
-    others = sum(
-        1
-        for member, host in guest.group.members.items()
-        if host == room.host and member != guest.id
-    )
-    return others < guest.group.max_server_per_host
-
-
-def has_room(guest: Guest, room: Room) -> bool:
-    return all(room.free.get(name, 0) >= amount for name, amount in guest.resources.items())
-
-
 def destinations(guest: Guest, context: Context) -> tuple[Room, ...]:
     """The rooms this guest could go to, by all that is known here; the roomiest first."""
     wanted = context.options.destination
+    home = home_of(guest, context.rooms)
     found = [
         room
         for room in context.rooms or ()
-        if room.usable
-        and room.host != guest.host
+        if _is_other(room, guest)
         and (not wanted or room.host == wanted)
-        and in_zone(guest, room)
-        and group_allows(guest, room)
-        and has_room(guest, room)
+        and all(test(guest, room, home) for test in TESTS)
     ]
-    return tuple(sorted(found, key=lambda r: (-r.free.get("MEMORY_MB", 0), r.host)))
+    return tuple(sorted(found, key=roomiest))
 
 
-def _no_destination(*tests: Callable[[Guest, Room], bool]) -> Callable[[Guest, Context], bool]:
-    """Is there no usable room that passes all the tests? Each row adds a test to the one before."""
+def _no_destination(last: Test | None = None) -> Callable[[Guest, Context], bool]:
+    """Is there no open room that passes all tests up to this one?"""
+    tests = TESTS[: TESTS.index(last) + 1] if last else ()
 
     def applies(guest: Guest, context: Context) -> bool:
         if context.rooms is None:
             return False
-        rooms = [r for r in context.rooms if r.usable and r.host != guest.host]
-        return not any(all(test(guest, room) for test in tests) for room in rooms)
+        home = home_of(guest, context.rooms)
+        rooms = [r for r in context.rooms if _is_other(r, guest)]
+        return not any(all(test(guest, room, home) for test in tests) for room in rooms)
 
     return applies
 
@@ -506,18 +500,34 @@ RULES: tuple[Rule, ...] = (
         "add or enable a host in the zone, unpin the guest (compute API 2.104), or exclude it",
     ),
     Rule(
+        "hypervisor",
+        _no_destination(hypervisor_allows),
+        BLOCKED,
+        "every other host that it could go to has an older hypervisor, or one of another type"
+        " ({hypervisors}; here {hypervisor})",
+        "upgrade or enable a host with this version or newer: Nova moves a running guest to no"
+        " older hypervisor; or stop the guest, or exclude it",
+    ),
+    Rule(
         "anti_affinity",
-        _no_destination(in_zone, group_allows),
+        _no_destination(group_allows),
         BLOCKED,
         "anti-affinity group {group} takes up every other host that it could go to",
         "add or enable a host, or exclude the guest",
     ),
     Rule(
         "nothing_fits",
-        _no_destination(in_zone, group_allows, has_room),
+        _no_destination(has_room),
         BLOCKED,
         "no other usable host has room for it ({resources})",
         "free room or add a host, or exclude the guest",
+    ),
+    Rule(
+        "not_offered",
+        _no_destination(placement_offers),
+        BLOCKED,
+        "Placement offers none of the hosts that have room for what it asks for ({asks})",
+        "give a host the traits and aggregates that flavor and image ask for, or exclude the guest",
     ),
     Rule(
         "destination_unfit",
@@ -530,7 +540,7 @@ RULES: tuple[Rule, ...] = (
         "plan_does_not_fit",
         lambda g, c: c.squeezed_out,
         BLOCKED,
-        "it would fit alone, but not together with the other guests of this plan",
+        "it would fit alone, but not together with the other guests of this plan{short}",
         "free room or add a host, or exclude guests",
     ),
     Rule(
@@ -545,8 +555,10 @@ DESTINATION_CODES = frozenset(
     {
         "no_other_host",
         "availability_zone",
+        "hypervisor",
         "anti_affinity",
         "nothing_fits",
+        "not_offered",
         "destination_unfit",
         "plan_does_not_fit",
     }
@@ -583,9 +595,26 @@ def _words(guest: Guest, context: Context) -> dict[str, str]:
         "group": guest.group.name if guest.group else "",
         "aliases": ", ".join(passthrough_aliases(guest)),
         "resources": ", ".join(f"{v} {k}" for k, v in sorted(guest.resources.items())),
+        "short": f": {context.short}" if context.short else "",
+        "asks": ", ".join(traits_asked(guest)) or "resources in the shape that it needs them",
+        "hypervisor": _hypervisor(home_of(guest, context.rooms)),
+        "hypervisors": ", ".join(
+            sorted({_hypervisor(r) for r in context.rooms or () if _is_other(r, guest)})
+        ),
         "wish_source": wish_of(guest).source,
         "excluded_by": excluded_by(guest, context.options.exclude),
     }
+
+
+def _is_other(room: Room, guest: Guest) -> bool:
+    return is_open(room) and room.host != guest.host
+
+
+def _hypervisor(room: Room | None) -> str:
+    """``QEMU 8.2.0``, as Nova numbers it: 8002000."""
+    number = room.hypervisor_version if room else 0
+    version = f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+    return f"{room.hypervisor_type or 'version'} {version}" if room and number else "unknown"
 
 
 #: What the operator should know of a guest that does move.

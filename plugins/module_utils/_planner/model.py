@@ -452,6 +452,19 @@ class PlanEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortage:
+    """Why a plan does not fit. ``guests``: those (ids) without which the rest fits, as few as were
+    found. ``missing``: host -> resource class -> how much more it would take there for one of them
+    after the other; a host with nothing missing lacks what no amount tells (a group, a cell).
+    ``least``: that no smaller number of guests would do is proven.
+    """
+
+    guests: tuple[str, ...] = ()
+    missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The whole plan of one run, in the order in which guests are to go."""
 
@@ -460,6 +473,7 @@ class Plan:
     seconds: float
     bytes: int
     fits: bool = True
+    shortage: Shortage = Shortage()
 
     @property
     def blockers(self) -> tuple[PlanEntry, ...]:

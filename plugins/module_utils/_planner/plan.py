@@ -7,10 +7,13 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ansible_collections.lowtide.compute.plugins.module_utils._planner.capacity import place
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.capacity import (
+    place,
+    words,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.convergence import estimate
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import (
     Context,
@@ -25,6 +28,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Options,
     Plan,
     PlanEntry,
+    Shortage,
     Survey,
     Verdict,
 )
@@ -65,26 +69,44 @@ def make_plan(survey: Survey, options: Options, since: str = "") -> Plan:
         for guest in survey.guests
     }
     verdicts = {guest.id: judge(guest, contexts[guest.id]) for guest in survey.guests}
-    movable = [g for g in survey.guests if verdicts[g.id].method in (LIVE, COLD)]
-    placed = place(movable, Context(options, survey.scope.host, rooms=survey.rooms))
-    for guest in movable:
-        if not placed[guest.id]:
-            verdicts[guest.id] = judge(guest, replace(contexts[guest.id], squeezed_out=True))
     entries = arrange(
-        (_entry(g, contexts[g.id], verdicts[g.id], placed.get(g.id, "")) for g in survey.guests),
-        options.order,
+        (_entry(g, contexts[g.id], verdicts[g.id]) for g in survey.guests), options.order
     )
+    entries, shortage = _placed(entries, contexts, Context(options, "", rooms=survey.rooms))
+    # Who is squeezed out moves nothing, and so has another place in the order.
+    entries = arrange(entries, options.order)
     moving = [e for e in entries if e.verdict.method in (LIVE, COLD)]
     return Plan(
         scope=survey.scope,
         entries=entries,
         seconds=round(makespan((e.estimate.seconds for e in moving), options.max_parallel), 1),
         bytes=sum(e.estimate.bytes for e in moving),
-        fits=all(placed.values()),
+        fits=not shortage.guests,
+        shortage=shortage,
     )
 
 
-def _entry(guest: Guest, context: Context, verdict: Verdict, placed: str) -> PlanEntry:
+def _placed(
+    entries: tuple[PlanEntry, ...], contexts: Mapping[str, Context], together: Context
+) -> tuple[tuple[PlanEntry, ...], Shortage]:
+    """The entries with the hosts that the plan has for them; those without one are blocked."""
+    movable = [e.guest for e in entries if e.verdict.method in (LIVE, COLD)]
+    found = place(movable, together)
+    short = words(found.shortage)
+    squeezed = {
+        guest.id: replace(contexts[guest.id], squeezed_out=True, short=short)
+        for guest in movable
+        if not found.hosts[guest.id]
+    }
+    return tuple(
+        _entry(e.guest, squeezed[e.guest.id], judge(e.guest, squeezed[e.guest.id]))
+        if e.guest.id in squeezed
+        else replace(e, placed=found.hosts.get(e.guest.id, ""))
+        for e in entries
+    ), found.shortage
+
+
+def _entry(guest: Guest, context: Context, verdict: Verdict) -> PlanEntry:
     moves = verdict.method in (LIVE, COLD)
     rooms = destinations(guest, context) if moves else ()
     policy = resolve(guest, context.options)
@@ -96,5 +118,4 @@ def _entry(guest: Guest, context: Context, verdict: Verdict, placed: str) -> Pla
         estimate=cost,
         policy=policy,
         destinations=tuple(room.host for room in rooms[:MAX_DESTINATIONS]),
-        placed=placed,
     )

@@ -5,21 +5,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
+from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
-from ansible_collections.lowtide.compute.plugins.module_utils._planner.capacity import place
-from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import (
-    Context,
-    destinations,
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.capacity import (
+    place,
+    words,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import Context
 from tests.unit.support import SOURCE, guest, resources, room
 
 
 def placed(guests, *rooms, **options) -> dict[str, str]:
-    return place(guests, Context(m.Options(**options), SOURCE, rooms=rooms))
+    return dict(place(guests, Context(m.Options(**options), SOURCE, rooms=rooms)).hosts)
 
 
 def sized(guest_id: str, count: int, **fields) -> m.Guest:
@@ -37,7 +39,7 @@ def test_nobody_to_place():
 
 
 def test_unknown_rooms_take_nobody():
-    assert place([guest()], Context(m.Options(), SOURCE)) == {"g1": ""}
+    assert place([guest()], Context(m.Options(), SOURCE)).hosts == {"g1": ""}
 
 
 def test_the_roomiest_host_takes_each():
@@ -107,9 +109,9 @@ zones = st.sampled_from(["", "nova", "edge"])
 
 
 @st.composite
-def clouds(draw):
+def clouds(draw, most=8):
     """A few guests on cmp-1, some in one group, and three hosts of all sizes."""
-    ids = [f"g{i}" for i in range(draw(st.integers(0, 8)))]
+    ids = [f"g{i}" for i in range(draw(st.integers(0, most)))]
     members = dict.fromkeys(ids, SOURCE) | {"other": draw(st.sampled_from(hosts))}
     apart = group(draw(st.integers(1, 3)), **members)
     guests = [
@@ -162,10 +164,124 @@ def test_no_group_and_no_zone_is_ever_broken(cloud):
             assert zone_of[found[each.id]] == each.pinned_availability_zone
 
 
-@given(clouds())
-def test_the_biggest_guest_is_placed_if_it_could_go_at_all(cloud):
+def wanted_most(guests, rooms) -> int:
+    """By trying everything: how many can have a place at most?"""
+    hosts = [["", *(each.host for each in rooms)] for _guest in guests]
+    return max(sum(map(bool, where)) for where in product(*hosts) if allowed(guests, rooms, where))
+
+
+def allowed(guests, rooms, where) -> bool:
+    """Is nobody on a host that is closed, too small, in another zone or full of its group?"""
+    by_host = {each.host: each for each in rooms}
+    used = {host: Counter() for host in by_host}
+    mates = Counter(["other@" + member for member in group_of(guests)])
+    for each, host in zip(guests, where, strict=True):
+        if not host:
+            continue
+        there, zone = by_host[host], each.pinned_availability_zone
+        if not there.usable or host == SOURCE or zone not in ("", there.availability_zone):
+            return False
+        used[host].update(each.resources)
+        mates["other@" + host] += each.group is not None
+        if each.group and mates["other@" + host] > each.group.max_server_per_host:
+            return False
+    return all(by_host[h].free[n] >= a for h, amounts in used.items() for n, a in amounts.items())
+
+
+def group_of(guests) -> list[str]:
+    members = next((each.group.members for each in guests if each.group), {})
+    return [members["other"]] if members else []
+
+
+@settings(deadline=None)
+@given(clouds(most=5))
+def test_as_many_are_placed_as_can_be(cloud):
     guests, rooms = cloud
-    if guests:
-        biggest = min(guests, key=lambda g: (-g.ram_mib, -g.vcpus, g.id))
-        could = destinations(biggest, Context(m.Options(), SOURCE, rooms=tuple(rooms)))
-        assert bool(placed(guests, *rooms)[biggest.id]) == bool(could)
+    found = place(guests, Context(m.Options(), SOURCE, rooms=tuple(rooms)))
+    assert sum(map(bool, found.hosts.values())) == wanted_most(guests, rooms)
+    assert set(found.shortage.guests) == {each for each, host in found.hosts.items() if not host}
+    assert found.shortage.least or not found.shortage.guests
+
+
+@settings(deadline=None)
+@given(clouds(), st.integers(1, 6))
+def test_a_host_more_never_squeezes_anybody_out(cloud, count):
+    guests, rooms = cloud
+    fewer = placed(guests, *rooms)
+    more = placed(guests, *rooms, room("cmp-22", count))
+    assert sum(map(bool, more.values())) >= sum(map(bool, fewer.values()))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32))
+def test_where_there_is_one_place_for_each_it_is_found(seed):
+    """Hosts that were filled up by such guests, and must take just these again."""
+    random, rooms, guests = Random(seed), [], []
+    for host in range(8):
+        sizes = [random.randint(1, 5) for _each in range(random.randint(1, 5))]
+        guests += [sized(f"g{host}-{i}", size) for i, size in enumerate(sizes)]
+        rooms.append(room(f"cmp-{host + 2}", sum(sizes)))
+    found = place(guests, Context(m.Options(), SOURCE, rooms=tuple(rooms)))
+    assert "" not in found.hosts.values()
+
+
+def test_others_make_place_for_whom_only_one_host_takes():
+    picky = sized("picky", 2, pinned_availability_zone="edge")
+    guests = [sized("big", 3), sized("mid", 2), picky]
+    edge = room("cmp-3", 5, availability_zone="edge")
+    found = placed(guests, room("cmp-2", 2), edge)
+    assert found == {"big": "cmp-3", "mid": "cmp-2", "picky": "cmp-3"}
+
+
+def test_as_few_as_can_be_are_left_the_smallest_of_them():
+    guests = [sized("a", 3), sized("b", 3), sized("c", 2)]
+    found = place(guests, Context(m.Options(), SOURCE, rooms=(room("cmp-2", 4), room("cmp-3", 3))))
+    assert found.shortage == m.Shortage(
+        ("c",), {"cmp-2": {"DISK_GB": 1, "MEMORY_MB": 1024, "VCPU": 1}}, least=True
+    )
+    assert words(found.shortage) == "1 DISK_GB and 1024 MEMORY_MB and 1 VCPU more on cmp-2 would do"
+
+
+def test_what_is_missing_adds_up_on_the_host_that_lacks_the_least():
+    guests = [sized(f"g{i}", 4) for i in range(3)]
+    found = place(guests, Context(m.Options(), SOURCE, rooms=(room("cmp-2", 5),)))
+    assert found.shortage.missing == {"cmp-2": {"DISK_GB": 7, "MEMORY_MB": 7168, "VCPU": 7}}
+
+
+def test_no_amount_helps_a_group():
+    apart = group(g1=SOURCE, g2=SOURCE)
+    guests = [guest(each, group=apart) for each in ("g1", "g2")]
+    found = place(guests, Context(m.Options(), SOURCE, rooms=(room("cmp-2"),)))
+    assert found.shortage.missing == {"cmp-2": {}}
+    assert words(found.shortage) == "another host would do"
+
+
+def test_many_that_are_alike_are_proven_not_to_fit():
+    guests = [sized(f"g{i}", 3) for i in range(40)]
+    rooms = tuple(room(f"cmp-{i}", 5) for i in range(2, 41))
+    found = place(guests, Context(m.Options(), SOURCE, rooms=rooms))
+    assert (len(found.shortage.guests), found.shortage.least) == (1, True)
+
+
+def test_a_search_that_did_not_end_proves_nothing():
+    random = Random(1)
+    guests = [sized(f"g{i}", random.randint(20, 40)) for i in range(60)]
+    # Just enough in all, and next to never without a rest on any host.
+    total = sum(each.vcpus for each in guests)
+    rooms = tuple(room(f"cmp-{i}", total // 20 + (i < total % 20)) for i in range(20))
+    found = place(guests, Context(m.Options(), SOURCE, rooms=rooms))
+    assert found.shortage.guests
+    assert not found.shortage.least
+
+
+def test_a_soft_group_is_spread_where_it_can_be():
+    soft = group(policy="soft-anti-affinity", g1=SOURCE, g2=SOURCE)
+    guests = [guest(each, group=soft) for each in ("g1", "g2")]
+    found = placed(guests, room("cmp-2", 8), room("cmp-3", 2))
+    assert sorted(found.values()) == ["cmp-2", "cmp-3"]
+
+
+def test_a_soft_group_is_kept_together_where_it_can_be():
+    soft = group(policy="soft-affinity", g1=SOURCE, g2=SOURCE, other="cmp-3")
+    guests = [guest(each, group=soft) for each in ("g1", "g2")]
+    assert set(placed(guests, room("cmp-2", 8), room("cmp-3", 2)).values()) == {"cmp-3"}

@@ -15,6 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.destinations import (
+    traits_asked,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import (
     DESTINATION_CODES,
     NOTES,
@@ -95,6 +98,12 @@ ERROR = guest(vm_state="error", alive=True)
 FAILED_HERE = migration(status="error")
 CONFIRMED = (({}, m.BLOCKED), ({"confirm_resizes": True}, m.CONFIRM))
 COLD_CHOICES = (({}, m.BLOCKED), (COLD_ALLOWED, m.COLD))
+
+
+def qemu(host: str, version: int, **fields) -> m.Room:
+    return room(host, hypervisor_type="QEMU", hypervisor_version=version, **fields)
+
+
 FULL = room("cmp-2", free=resources(8) | {"MEMORY_MB": 1023})
 
 CASES = {
@@ -305,6 +314,13 @@ CASES = {
         miss=guest(availability_zone="edge"),
         gives="active",
     ),
+    "hypervisor": Case(
+        guest(),
+        m.BLOCKED,
+        sees={"rooms": (qemu(SOURCE, 8_002_000), qemu("cmp-2", 8_001_005))},
+        miss_sees={"rooms": (qemu(SOURCE, 8_002_000), qemu("cmp-2", 8_002_000))},
+        gives="active",
+    ),
     "anti_affinity": Case(
         grouped("anti-affinity", g2="cmp-2", g3="cmp-3"),
         m.BLOCKED,
@@ -313,6 +329,12 @@ CASES = {
     ),
     "nothing_fits": Case(
         guest(), m.BLOCKED, sees={"rooms": (FULL,)}, miss=guest(resources={}), gives="active"
+    ),
+    "not_offered": Case(
+        guest(candidates=(SOURCE, "cmp-9"), extra_specs={"trait:CUSTOM_GOLD": "required"}),
+        m.BLOCKED,
+        miss=guest(candidates=("cmp-3",)),
+        gives="active",
     ),
     "destination_unfit": Case(
         guest(),
@@ -710,6 +732,50 @@ def test_class_that_a_host_has_not_does_not_fit():
 def test_nothing_fits_names_what_is_needed():
     verdict = judge(guest(), context(rooms=(FULL,)))
     assert "(1 DISK_GB, 1024 MEMORY_MB, 1 VCPU)" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("there", "open_to"),
+    [
+        (qemu("cmp-2", 8_002_000), True),
+        (qemu("cmp-2", 9_000_000), True),
+        (qemu("cmp-2", 8_001_999), False),
+        (room("cmp-2", hypervisor_type="ironic", hypervisor_version=9_000_000), False),
+        (room("cmp-2"), True),
+    ],
+    ids=["the same", "newer", "older", "of another type", "not known"],
+)
+def test_running_guests_go_to_no_older_hypervisor(there, open_to):
+    rooms = (qemu(SOURCE, 8_002_000), there)
+    stopped = in_state("stopped")
+    assert bool(destinations(guest(), context(rooms=rooms))) == open_to
+    assert destinations(stopped, context(rooms=rooms))
+
+
+def test_an_older_hypervisor_is_named():
+    rooms = (qemu(SOURCE, 8_002_000), qemu("cmp-2", 6_002_001))
+    assert "(QEMU 6.2.1; here QEMU 8.2.0)" in judge(guest(), context(rooms=rooms)).reason
+
+
+@pytest.mark.parametrize(
+    "closed", [{"usable": False}, {"unusable": "disabled"}, {"closing": True}], ids=str
+)
+def test_closed_hosts_take_nobody(closed):
+    assert destinations(guest(), context(rooms=(room("cmp-2", **closed),))) == ()
+
+
+def test_placement_has_the_last_word_on_what_is_asked_for():
+    asks = guest(candidates=("cmp-3",))
+    assert [each.host for each in destinations(asks, context())] == ["cmp-3"]
+
+
+def test_traits_that_are_asked_for():
+    specs = {"trait:HW_B": "required", "trait1:X": "required", "trait:A": "forbidden", "hw:x": "1"}
+    images = {"trait:CUSTOM_C": "required", "trait:A": "required"}
+    found = traits_asked(guest(extra_specs=specs, image_properties=images))
+    assert found == ("!A", "CUSTOM_C", "HW_B")
+    blocked = judge(guest(extra_specs=specs, candidates=()), context())
+    assert "(!A, HW_B)" in blocked.reason
 
 
 # --- notes -----------------------------------------------------------------------------------
