@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Each target does its own set-up, and keeps it in a cache for the next time (CONTRIBUTING.md).
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-hypervisors bench-configure bench-downtime bench-plan test test-fast lint docs build lab-up lab-down clean distclean
+.PHONY: help demo demo-hypervisors bench-configure bench-downtime bench-preflight bench-plan test test-fast lint docs build lab-up lab-down clean distclean
 
 SCENARIO ?=
 
@@ -23,6 +23,9 @@ bench-configure:  ## drain such a host before and after migration_configure (roo
 
 bench-plan:  ## time the plans of a fleet and of one host, from 10 to 1,000 hosts
 	@.ci/bench plan $(ARGS)
+
+bench-preflight:  ## ask the pre-flight, then Nova, about the moves of 200 populations (half an hour)
+	@.ci/bench-preflight $(ARGS)
 
 test:  ## everything that must pass (PARTS="unit lint" runs only these)
 	@.ci/test $(PARTS)
