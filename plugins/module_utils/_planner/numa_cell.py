@@ -176,7 +176,7 @@ def free_cpus(cell: HostCell) -> set[int]:
 
 # --- threads -----------------------------------------------------------------------------
 
-Cores = list[set[int]]
+Cores = list[list[int]]
 Pins = list[tuple[int, int]]
 
 
@@ -184,9 +184,9 @@ def packed(bed: Bed, wanted: GuestCell, reserve: int) -> Place | Misfit:
     """Its pinned CPUs on the host's, as the thread policy wants them. Page size 0."""
     groups = bed.cell.siblings or tuple((cpu,) for cpu in bed.cell.dedicated_cpus)
     threads = max(map(len, groups), default=1) or 1
-    # Sets on purpose: their order is the one in which Nova takes the threads of a core.
     free = free_cpus(bed.cell)
-    cores = [set(group) & free for group in groups]
+    # Which of a core's threads comes first is chance in Nova (it keeps them in sets).
+    cores = [sorted(set(group) & free) for group in groups]
     place = _isolated if bed.guest.thread_policy == "isolate" else _gathered
     return place(bed, wanted, cores, threads, reserve)
 
@@ -209,7 +209,7 @@ def _isolated(
         reason = f"{len(whole)} whole cores are free, {needed} needed"
         return Misfit("thread_policy", reason)
     taken = {cpu for _vcpu, cpu in pins}
-    spare = _spare([core for core in cores if not core & taken], set(), reserve)
+    spare = _spare([core for core in cores if not taken & set(core)], set(), reserve)
     if reserve and not spare:
         return Misfit("emulator_threads", "no CPU is left for the emulator alone")
     return Place(0, dict(pins), spare)
@@ -227,7 +227,7 @@ def _gathered(
         for count in range(max(map(len, cores), default=0), int(required), -1)
     ]
     if not required:
-        tries.append((1, [{cpu} for core in cores for cpu in core]))
+        tries.append((1, [[cpu] for core in cores for cpu in core]))
     short_of_spare = False
     for count, usable in tries:
         pins = _pins(count, usable, wanted)
@@ -251,7 +251,7 @@ def _pins(count: int, cores: Cores, wanted: GuestCell) -> Pins | None:
     """Guest CPU -> host CPU, ``count`` of each core's threads; None when they do not suffice."""
     if count * len(cores) < len(wanted.pinned_cpus):
         return None
-    chosen = (cpu for core in cores for cpu in list(core)[:count])
+    chosen = (cpu for core in cores for cpu in core[:count])
     return list(zip(sorted(wanted.pinned_cpus), chosen, strict=False))
 
 

@@ -184,6 +184,10 @@ class Tried:
     size: int
     place: Place
 
+    def last(self) -> Place:
+        """What it was given, where it was put last."""
+        return replace(self.place, page_size_kib=self.size)
+
 
 @dataclass(slots=True)
 class Memory:
@@ -218,7 +222,7 @@ def walk(
             if ids not in answers:
                 answers[ids] = allows(ids)
             if answers[ids]:
-                return Chosen(tuple((one.number, one.place) for one in tried))
+                return Chosen(tuple((one.number, one.last()) for one in tried))
         same = _state(tried, memory) == before
         last = len(tried) - 1
         picks = _next(picks, min(depth, last) if same else last, len(order))
@@ -268,7 +272,7 @@ def _put(bed: Bed, one: Tried, reserve: int) -> Misfit | None:
         return got
     if bed.pins:
         one.number = bed.cell.id
-    one.place = replace(got, page_size_kib=size)
+    one.place = got
     return limits(bed, one.wanted)
 
 
