@@ -55,13 +55,6 @@ from ansible_collections.lowtide.compute.plugins.module_utils._report.result imp
 WRITES = frozenset({"disabled", "started", "confirming", "recovered", "timed_out"})
 
 
-def look_and_plan(cloud: Cloud, service: Service, options: Options) -> Plan:
-    """The plan of :func:`look`; raises BadOption for exclusions that name nobody."""
-    survey, plan = look(cloud, service, options)
-    check_exclusions(options, survey.guests, service.host)
-    return plan
-
-
 def look(cloud: Cloud, service: Service, options: Options) -> tuple[Survey, Plan]:
     """Survey the host and plan its drain.
 

@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - lowtide.compute.auth
   - lowtide.compute.moving
   - lowtide.compute.moving.drain
+  - lowtide.compute.preflight
   - lowtide.compute.attributes
   - lowtide.compute.attributes.action
   - lowtide.compute.attributes.action_group
@@ -300,6 +301,18 @@ predicted_bytes:
   description: Bytes that the plan expected.
   returned: when it is over
   type: int
+cautions:
+  description: What does not block, but should be known before, as
+    M(lowtide.compute.nova_drain_info) returns it.
+  returned: in check mode
+  type: list
+  elements: dict
+not_seen:
+  description: Rules that matter to the plan and were not checked, as
+    M(lowtide.compute.nova_drain_info) returns them.
+  returned: in check mode
+  type: list
+  elements: dict
 fits:
   description: Whether all guests together fit elsewhere, as far as Placement tells.
   returned: in check mode
@@ -332,10 +345,11 @@ from typing import Any
 from ansible_collections.lowtide.compute.plugins.module_utils import _engine
 from ansible_collections.lowtide.compute.plugins.module_utils._drain import (
     begin,
+    check_exclusions,
     conclude,
     hear,
     keep,
-    look_and_plan,
+    look,
     refuse_blocked,
     refuse_dead,
     resume,
@@ -353,6 +367,12 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.mark impo
     new_run_id,
     run_id_of,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._preflight import (
+    PREFLIGHT_SPEC,
+    check,
+    look_around,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._report.preflight import with_cautions
 from ansible_collections.lowtide.compute.plugins.module_utils._report.result import (
     plan_diff,
     plan_result,
@@ -362,6 +382,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._report.result imp
 SPEC = {
     **DRAIN_SPEC,
     **WATCH_SPEC,
+    **PREFLIGHT_SPEC,
     "wait": {"type": "bool", "default": True},
     "progress": {"type": "str", "choices": ["none", "summary", "detail"], "default": "summary"},
     "progress_interval": {"type": "float", "default": 30.0},
@@ -387,10 +408,12 @@ def handle(task: Task) -> dict[str, Any]:
     else:
         service = task.cloud.service(host)
         refuse_dead(service)
-        plan = look_and_plan(task.cloud, service, options)
+        survey, plan = look(task.cloud, service, options)
+        check_exclusions(options, survey.guests, host)
         refuse_blocked(plan, options)
         if task.check_mode:
-            result = plan_result(plan)
+            around = look_around(task.session, task.clock.now(), task.params)
+            result = with_cautions(plan_result(plan), check(survey, plan, options, around))
             changed = service.enabled or result["outcome"] == "planned"
             return {"changed": changed, "diff": plan_diff(plan), **result}
         now = task.clock.now()

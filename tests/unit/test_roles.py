@@ -22,7 +22,7 @@ PRIVATE = {
 }
 BESIDE = {"tune", "tune_ramp_seconds", "dirty_rate_seconds", "probe_address", "probe_interval_ms"}
 OWN = {
-    "host_drain": {"api_host", "plan_only", "report_dir", *BESIDE},
+    "host_drain": {"api_host", "plan_only", "report_dir", "fail_on_cautions", *BESIDE},
     "host_return": {"api_host"},
 }
 MODULES = {

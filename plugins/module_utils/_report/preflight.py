@@ -112,6 +112,14 @@ def preflight_result(plan: Plan, found: Preflight, options: Options) -> Row:
     return result
 
 
+def with_cautions(result: Row, found: Preflight) -> Row:
+    """A plan's result with what should be known before it is carried out."""
+    rows = found_rows(found, result["host"])
+    rows.pop("blockers")
+    lines = finding_lines((), rows["cautions"], rows["not_seen"])
+    return result | rows | {"table": [*result["table"], *lines]}
+
+
 def fleet_result(plans: Sequence[Row], turns: Sequence[Turn]) -> Row:
     """What it returns of several: each host's own, their sums, and how they fit in turn."""
     together = [_turn_row(turn) for turn in turns]

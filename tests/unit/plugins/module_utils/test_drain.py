@@ -138,12 +138,14 @@ def test_a_dead_host_is_refused(fields):
 )
 def test_exclusions_must_name_guests(exclude, option):
     with pytest.raises(BadOption, match=option):
-        drain.look_and_plan(Cloud(guest("g1")), service(), Options(exclude=exclude))
+        drain.check_exclusions(Options(exclude=exclude), [guest("g1")], "cmp-1")
 
 
 def test_exclusions_by_what_many_may_have_need_no_guest():
     options = Options(exclude=Exclusions(projects=("p",), tags=("t",), metadata={"a": "b"}))
-    assert len(drain.look_and_plan(Cloud(guest("g1")), service(), options).entries) == 1
+    drain.check_exclusions(options, [guest("g1")], "cmp-1")
+    _survey, plan = drain.look(Cloud(guest("g1")), service(), options)
+    assert len(plan.entries) == 1
 
 
 def test_a_blocked_plan_is_refused_as_a_whole():

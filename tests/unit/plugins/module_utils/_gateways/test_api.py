@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -277,3 +279,32 @@ def test_a_service_that_a_cloud_does_not_offer_is_no_error(answer, offered):
 def test_a_catalogue_that_cannot_be_had_is_one():
     with pytest.raises(errors.Unreachable, match="identity API"):
         api.Session(FakeConnection(ksa.ConnectFailure("down")), "").offers("image")
+
+
+class SignedIn:
+    """A connection that is signed in, in some way, with a token that ends at some time."""
+
+    def __init__(self, way, ends):
+        self.session = self.auth = self
+        self.config = SimpleNamespace(config={"auth_type": way})
+        self.expires = ends
+
+    def get_access(self, session):
+        return self
+
+
+@pytest.mark.parametrize(
+    ("way", "renewable"),
+    [(None, True), ("v3applicationcredential", True), ("token", False), ("v3totp", False)],
+)
+def test_only_some_ways_to_sign_in_can_be_repeated(way, renewable):
+    ends = datetime(2026, 11, 20, 3, 15, tzinfo=UTC)
+    session = api.Session(SignedIn(way, ends), "")
+    assert session.token_end() == (ends.timestamp(), renewable)
+
+
+def test_a_token_without_an_end_has_none():
+    assert api.Session(SignedIn("password", None), "").token_end() is None
+    # admin_token, which is no identity plugin, gives no access.
+    nobody = SimpleNamespace(session=SimpleNamespace(auth=object()))
+    assert api.Session(nobody, "").token_end() is None
