@@ -13,12 +13,25 @@ from functools import cached_property
 from typing import Protocol
 
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import NotFound, Unreachable
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api import Session
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api import (
+    Json,
+    Session,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.fleet import (
+    room_from,
+    traits_by_root,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.image import Image
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.network import Network
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.nova import Nova
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.placement import Placement
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.placement import (
+    Placement,
+    free_by_root,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.volume import Volume
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.destinations import (
+    traits_asked,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     COLD_UNCONFIRMED,
     Evidence,
@@ -48,7 +61,7 @@ class Cloud(Protocol):
         """The nova-compute of ``host`` (exact name). NotFound names near misses."""
 
     def survey(self, scope: Scope) -> Survey:
-        """All that a plan needs. Hosts, groups and images bound the number of calls, not guests."""
+        """All that a plan needs. Groups, images and flavors bound the calls, not guests."""
 
     def observe(self, scope: Scope) -> Observation:
         """Service, guests and migrations of the scope: a constant number of list calls."""
@@ -119,11 +132,13 @@ class OpenStackCloud:
     def survey(self, scope: Scope) -> Survey:
         survey = self._survey_of_host(scope) if scope.host else self._survey_of_guests(scope)
         services = self._nova.services()
+        aggregates = self._nova.aggregates()
+        guests = self._with_surroundings(survey.guests, scope)
         return replace(
             survey,
             services=services,
-            guests=self._with_surroundings(survey.guests, scope),
-            rooms=self._rooms(services),
+            guests=self._with_candidates(guests, aggregates),
+            rooms=self._rooms(services, aggregates),
         )
 
     def observe(self, scope: Scope) -> Observation:
@@ -305,18 +320,41 @@ class OpenStackCloud:
             for member in group.members.keys() & by_id.keys()
         }
 
-    def _rooms(self, services: Iterable[Service]) -> tuple[Room, ...]:
-        free = self._placement.free_room()
-        root_by_host = {host: root for root, host in self._host_by_root.items()}
+    def _rooms(self, services: Iterable[Service], aggregates: Iterable[Json]) -> tuple[Room, ...]:
+        summaries = self._placement.summaries()
+        free, traits = free_by_root(summaries), traits_by_root(summaries)
+        nodes = {node["service"]["host"]: node for node in self._nodes}
         return tuple(
-            Room(
-                host=service.host,
-                free=free.get(root_by_host.get(service.host, ""), {}),
-                availability_zone=service.availability_zone,
-                usable=service.enabled and service.up and not service.forced_down,
+            room_from(
+                service,
+                nodes.get(service.host, {}),
+                free,
+                traits,
+                [each["name"] for each in aggregates if service.host in each["hosts"]],
             )
             for service in services
         )
+
+    def _with_candidates(
+        self, guests: tuple[Guest, ...], aggregates: Iterable[Json]
+    ) -> tuple[Guest, ...]:
+        """The guests with the hosts that Placement offers: one call for each distinct request."""
+        asked: dict[object, tuple[str, ...] | None] = {}
+        found = []
+        for guest in guests:
+            zone = guest.pinned_availability_zone
+            # As Nova's prefilter has it; a zone without aggregates is the default one.
+            within = [a["uuid"] for a in aggregates if zone and a["availability_zone"] == zone]
+            traits = traits_asked(guest)
+            request = (tuple(sorted(guest.resources.items())), traits, tuple(within))
+            if request not in asked:
+                roots = self._placement.candidates(guest.resources, traits, within)
+                asked[request] = None if roots is None else self._hosts_of(roots)
+            found.append(replace(guest, candidates=asked[request]))
+        return tuple(found)
+
+    def _hosts_of(self, roots: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted(self._host_by_root[r] for r in roots if r in self._host_by_root))
 
     # --- named guests
 
@@ -343,7 +381,11 @@ class OpenStackCloud:
 
     @cached_property
     def _host_by_root(self) -> Mapping[str, str]:
-        return self._nova.hypervisors()
+        return {node["id"]: node["service"]["host"] for node in self._nodes}
+
+    @cached_property
+    def _nodes(self) -> tuple[Json, ...]:
+        return self._nova.nodes()
 
     def _root_of(self, host: str) -> str:
         roots = [root for root, name in self._host_by_root.items() if name == host]

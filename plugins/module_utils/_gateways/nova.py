@@ -35,6 +35,8 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
 SERVERS = (2, 100)
 SERVICES = "2.53"
 HYPERVISORS = "2.53"
+#: From 2.41 on aggregates have the UUID that Placement knows them by.
+AGGREGATES = "2.53"
 DIAGNOSTICS = "2.48"
 MIGRATIONS = (2, 80)
 ACTIONS = (2, 84)
@@ -115,8 +117,17 @@ class Nova:
 
     def hypervisors(self) -> dict[str, str]:
         """Root resource provider (a compute node's uuid) -> compute host."""
-        nodes = self._api.list("/os-hypervisors/detail", "hypervisors", microversion=HYPERVISORS)
-        return {node["id"]: node["service"]["host"] for node in nodes}
+        return {node["id"]: node["service"]["host"] for node in self.nodes()}
+
+    def nodes(self) -> tuple[Json, ...]:
+        """Compute nodes as the API shows them: id, service, type and version of the hypervisor."""
+        return tuple(
+            self._api.list("/os-hypervisors/detail", "hypervisors", microversion=HYPERVISORS)
+        )
+
+    def aggregates(self) -> tuple[Json, ...]:
+        """Host aggregates as the API shows them: name, uuid, hosts, availability_zone."""
+        return tuple(self._api.get("/os-aggregates", microversion=AGGREGATES)["aggregates"])
 
     # --- guests
 

@@ -8,12 +8,16 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from ansible_collections.lowtide.compute.plugins.module_utils._errors import Refused
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api import Api
 
 #: Summaries hold whole provider trees (1.29), and allocations name their generation (1.28).
 MICROVERSION = "1.29"
+
+#: Classes of which a libvirt compute node has the inventory itself.
+OF_THE_NODE = frozenset({"VCPU", "PCPU", "MEMORY_MB", "DISK_GB"})
 
 Resources = Mapping[str, int]
 
@@ -27,10 +31,47 @@ class Placement:
 
     def free_room(self) -> dict[str, dict[str, int]]:
         """Root provider -> resource class -> free, for every node with memory left. One call."""
-        body = self._api.get(
-            "/allocation_candidates", {"resources": "MEMORY_MB:1"}, microversion=MICROVERSION
+        return free_by_root(self.summaries())
+
+    def summaries(self) -> Mapping[str, dict]:
+        """Provider -> root, traits, and capacity and usage by resource class. One call.
+
+        In trees with memory left.
+        """
+        query = {"resources": "MEMORY_MB:1"}
+        body = self._api.get("/allocation_candidates", query, microversion=MICROVERSION)
+        return body["provider_summaries"]
+
+    def candidates(
+        self, resources: Resources, required: Sequence[str] = (), member_of: Sequence[str] = ()
+    ) -> frozenset[str] | None:
+        """Root providers that could be allocated this; None when Placement cannot say.
+
+        Of ``resources`` those that a compute node itself has: devices are asked for one by one,
+        which one request for all would not tell. ``required``: traits, with ``!`` forbidden ones.
+        ``member_of``: aggregates, one of which is enough.
+        """
+        own = {name: amount for name, amount in resources.items() if name in OF_THE_NODE and amount}
+        if not own:
+            return None
+        query = {"resources": ",".join(f"{name}:{n}" for name, n in sorted(own.items()))}
+        if required:
+            query["required"] = ",".join(required)
+        if member_of:
+            query["member_of"] = "in:" + ",".join(member_of)
+        try:
+            body = self._api.get("/allocation_candidates", query, microversion=MICROVERSION)
+        except Refused as refusal:
+            if refusal.status != 400:
+                raise
+            # A trait that this Placement has never heard of, for one.
+            return None
+        summaries = body["provider_summaries"]
+        return frozenset(
+            summaries[provider]["root_provider_uuid"]
+            for request in body["allocation_requests"]
+            for provider in request["allocations"]
         )
-        return free_by_root(body["provider_summaries"])
 
     def consumers_of(self, root: str) -> dict[str, dict[str, int]]:
         """Consumer -> resource class -> amount, over the provider tree of ``root``."""

@@ -31,7 +31,7 @@ class FakeNova:
         self.all = {each.id: each for each in (*guests, *hidden)}
         self.listed = list(guests)
         self.of_host, self.all_groups = migrations, groups
-        self.nodes = {f"root-{n}": f"cmp-{n}" for n in (1, 2, 3)}
+        self.roots = {f"root-{n}": f"cmp-{n}" for n in (1, 2, 3)}
         self.asked = []
 
     def services(self):
@@ -40,8 +40,22 @@ class FakeNova:
     def service(self, host):
         return service(host)
 
-    def hypervisors(self):
-        return self.nodes
+    def nodes(self):
+        return tuple(
+            {
+                "id": root,
+                "service": {"host": host},
+                "hypervisor_type": "QEMU",
+                "hypervisor_version": 8002000,
+            }
+            for root, host in self.roots.items()
+        )
+
+    def aggregates(self):
+        return (
+            {"name": "gold", "uuid": "a1", "hosts": ["cmp-2"], "availability_zone": None},
+            {"name": "edge", "uuid": "a2", "hosts": ["cmp-3"], "availability_zone": "edge"},
+        )
 
     def guests_of(self, host):
         self.asked.append(("host", host))
@@ -79,9 +93,21 @@ class FakePlacement:
 
     def __init__(self, **consumers):
         self.consumers = consumers
+        self.asked = []
 
-    def free_room(self):
-        return {"root-2": {"MEMORY_MB": 9}}
+    def summaries(self):
+        memory = {"capacity": 10, "used": 1}
+        return {
+            "root-2": {
+                "root_provider_uuid": "root-2",
+                "resources": {"MEMORY_MB": memory},
+                "traits": ["HW_CPU_X86_VMX"],
+            }
+        }
+
+    def candidates(self, resources, required, member_of):
+        self.asked.append((dict(resources), tuple(required), tuple(member_of)))
+        return frozenset({"root-3", "storage"}) if resources else None
 
     def consumers_of(self, root):
         return self.consumers if root == "root-1" else {}
@@ -173,7 +199,38 @@ def test_a_finished_migration_without_its_resized_guest_is_history(changes):
 def test_rooms_are_what_placement_has_left_on_each_host():
     rooms = {room.host: room for room in made(FakeNova()).survey(HOST).rooms}
     assert rooms["cmp-2"].free == {"MEMORY_MB": 9}
+    assert rooms["cmp-2"].traits == ("HW_CPU_X86_VMX",)
     assert rooms["cmp-3"].free == {}
+    assert rooms["cmp-2"].aggregates == ("gold",)
+    kinds = {(each.hypervisor_type, each.hypervisor_version) for each in rooms.values()}
+    assert kinds == {("QEMU", 8002000)}
+
+
+def test_placement_is_asked_once_for_each_distinct_request():
+    specs = {"trait:CUSTOM_GOLD": "required"}
+    nova = FakeNova(
+        [
+            guest("g1"),
+            guest("g2"),
+            guest("g3", extra_specs=specs),
+            guest("g4", pinned_availability_zone="edge"),
+            guest("g5", pinned_availability_zone="nova"),
+        ]
+    )
+    placement = FakePlacement(**{f"g{n}": {"VCPU": 1} for n in range(1, 6)})
+    seen = OpenStackCloud(nova, placement, FakeNetwork()).survey(HOST).guests
+    assert placement.asked == [
+        ({"VCPU": 1}, (), ()),
+        ({"VCPU": 1}, ("CUSTOM_GOLD",), ()),
+        ({"VCPU": 1}, (), ("a2",)),
+    ]
+    # Providers that are no compute nodes, such as shared storage, are no hosts.
+    assert {each.candidates for each in seen} == {("cmp-3",)}
+
+
+def test_who_holds_nothing_is_not_asked_about():
+    (seen,) = made(FakeNova([guest("g1")])).survey(HOST).guests
+    assert seen.candidates is None
 
 
 def test_guests_get_their_surroundings():
@@ -262,9 +319,9 @@ def test_guests_are_found_by_id_before_by_name():
 
 def test_hosts_that_are_no_single_compute_node():
     nova = FakeNova()
-    nova.nodes = {"a": "cmp-1", "b": "cmp-1"}
+    nova.roots = {"a": "cmp-1", "b": "cmp-1"}
     with pytest.raises(Unreachable, match="2 compute nodes"):
         made(nova).survey(HOST)
-    nova.nodes = {}
+    nova.roots = {}
     with pytest.raises(NotFound, match="no compute node"):
         made(nova).host_allocations("cmp-1")

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from ansible_collections.lowtide.compute.plugins.module_utils._errors import Refused
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.placement import (
     Placement,
     free_by_root,
@@ -70,3 +73,50 @@ def test_free_room_is_summed_over_the_tree():
         "a": {"MEMORY_MB": 70, "VCPU": 0, "PCPU": 5},
         "b": {"MEMORY_MB": 50},
     }
+
+
+class Offering:
+    """Offers two nodes, one of which takes its disk from shared storage."""
+
+    def __init__(self, status=0):
+        self.status, self.queries = status, []
+
+    def get(self, path, params=None, *, microversion=None):
+        assert path == "/allocation_candidates"
+        self.queries.append(params)
+        if self.status:
+            raise Refused("no such trait", status=self.status)
+        roots = {"a": "a", "a1": "a", "b": "b", "nfs": "nfs"}
+        return {
+            "allocation_requests": [
+                {"allocations": {"a": {}, "a1": {}}},
+                {"allocations": {"b": {}, "nfs": {}}},
+            ],
+            "provider_summaries": {each: {"root_provider_uuid": r} for each, r in roots.items()},
+        }
+
+
+def test_candidates_are_asked_for_what_a_node_has_itself():
+    api = Offering()
+    held = {"VCPU": 2, "MEMORY_MB": 512, "CUSTOM_PCI_8086": 1, "DISK_GB": 0}
+    found = Placement(api).candidates(held, ("CUSTOM_GOLD", "!CUSTOM_OLD"), ("agg-1", "agg-2"))
+    assert found == {"a", "b", "nfs"}
+    assert api.queries == [
+        {
+            "resources": "MEMORY_MB:512,VCPU:2",
+            "required": "CUSTOM_GOLD,!CUSTOM_OLD",
+            "member_of": "in:agg-1,agg-2",
+        }
+    ]
+
+
+def test_candidates_of_nothing_are_not_asked_for():
+    api = Offering()
+    assert Placement(api).candidates({"VGPU": 1}) is None
+    assert api.queries == []
+
+
+def test_what_placement_does_not_understand_is_not_known():
+    assert Placement(Offering(400)).candidates({"VCPU": 1}, ("CUSTOM_TYPO",)) is None
+    with pytest.raises(Refused):
+        Placement(Offering(500)).candidates({"VCPU": 1})
