@@ -9,7 +9,7 @@ it has written the domains.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_domain import (
@@ -19,6 +19,10 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_doma
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import (
     HostCell,
     Pages,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_sets import (
+    cpu_set,
+    cpu_text,
 )
 
 
@@ -81,9 +85,25 @@ def _pins(domain: DomainNuma, part: DomainCell, cell: HostCell) -> set[int]:
     Nova lets a floating vCPU run on all shared CPUs of the cell; where that is only one, it looks
     as if it was pinned.
     """
-    floating = () if domain.wish("cpu_policy") == "dedicated" else cell.shared_cpus
-    runs_on = (domain.pins.get(str(cpu), ()) for cpu in part.cpus)
-    return {cpus[0] for cpus in runs_on if len(cpus) == 1 and cpus != floating}
+    pinned = _pinned_vcpus(domain)
+    runs_on = {cpu: domain.pins.get(str(cpu), ()) for cpu in part.cpus}
+    return {
+        cpus[0]
+        for cpu, cpus in runs_on.items()
+        if len(cpus) == 1 and (cpus != cell.shared_cpus or cpu in pinned)
+    }
+
+
+def _pinned_vcpus(domain: DomainNuma) -> Set[int]:
+    """vCPUs of which the flavor or the image says that they are pinned."""
+    policy, everything = domain.wish("cpu_policy"), frozenset(map(int, domain.pins))
+    if policy == "dedicated" or (not policy and "resources:PCPU" in (domain.extra_specs or {})):
+        return everything
+    mask = domain.wish("cpu_dedicated_mask") or domain.wish("cpu_realtime_mask")
+    if policy != "mixed" or not mask:
+        return frozenset()
+    # A mask that only takes away, takes it from all.
+    return cpu_set(f"{cpu_text(everything)},{mask}" if mask.startswith("^") else mask)
 
 
 def _reserved(domain: DomainNuma) -> set[int]:
@@ -101,8 +121,10 @@ def _doubts(domain: DomainNuma, part: DomainCell, cell: HostCell) -> list[str]:
         many = ", ".join(map(str, strange))
         found.append(f"why {domain.name} has CPUs that are not dedicated ones of its cell: {many}")
     # A host with both sets tells Nova's guests apart by them, and isolates none of their threads.
-    threads = any(len(group) > 1 for group in cell.siblings)
-    alike = cell.shared_cpus == cell.dedicated_cpus
-    if threads and alike and _pins(domain, part, cell) and domain.wish("cpu_policy") is None:
+    if domain.wish("cpu_policy") is not None or cell.shared_cpus != cell.dedicated_cpus:
+        return found
+    if any(len(group) > 1 for group in cell.siblings) and _pins(domain, part, cell):
         found.append(f"whether {domain.name} has whole cores for itself")
+    if len(cell.shared_cpus) == 1 and part.cpus:
+        found.append(f"whether {domain.name} has the only CPU of its cell for itself")
     return found

@@ -129,14 +129,25 @@ def test_a_mixed_guest():
 
 
 @pytest.mark.parametrize(
-    ("metadata", "pinned"),
-    [(Metadata({}), ()), (Metadata(None), ()), (PINNED, (5,))],
+    ("metadata", "pinned", "doubts"),
+    [
+        (Metadata({}), [], 0),
+        (PINNED, [4], 0),
+        (Metadata({"resources:PCPU": "1"}), [4], 0),
+        (Metadata({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0"}), [4], 0),
+        (Metadata({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "^0"}), [], 0),
+        (Metadata({"hw:cpu_policy": "mixed", "hw:cpu_realtime_mask": "^1"}), [4], 0),
+        (Metadata(None), [], 1),
+    ],
 )
-def test_one_shared_cpu_is_no_pin(metadata, pinned):
-    texts = {SHARED: "4", DEDICATED: "5"}
-    only = guest(GuestCell({0: "5" if pinned else "4"}, host_cell="1"), metadata=metadata)
-    _first, second = host(only, texts=texts).cells
-    assert (second.pinned_cpus, second.cpu_usage) == (pinned, 0 if pinned else 1)
+def test_the_only_cpu_of_a_cell(metadata, pinned, doubts):
+    only = xml.Cell(1, [[4]], 1024, {SMALL: 262144})
+    found = host(
+        guest(GuestCell({0: "4"}, host_cell="1"), metadata=metadata), cells=[only], texts={}
+    )
+    assert list(found.cells[0].pinned_cpus) == pinned
+    assert found.cells[0].cpu_usage == 1 - len(pinned)
+    assert len(found.unseen) == doubts
 
 
 def test_an_emulator_with_a_cpu_of_its_own():
