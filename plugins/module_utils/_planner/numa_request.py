@@ -9,6 +9,7 @@ nova/pci/request.py). Memory encryption, which asks for no cells, is left out.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -266,14 +267,17 @@ def _true(text: str) -> bool:
 
 def _cells(asked: Asked, policy: str, pinned: Cpus) -> tuple[GuestCell, ...]:
     """None without a wish: only cells, pages, CPUs of its own and pmem make a topology."""
+    # Nova reads the image's whether they matter or not.
+    image_cpus = _listed(asked.image, "hw_numa_cpus", cpu_set)
+    image_memory = _listed(asked.image, "hw_numa_mem", int)
     count = _count(asked)
     pages = _page_size(asked)
     pmem = any(label.strip() for label in (asked.extra_specs.get("hw:pmem") or "").split(","))
     _locked_memory(asked)
     if not (count or pages or pmem or policy in (DEDICATED, MIXED)):
         return ()
-    cpus = _listed(asked, "numa_cpus", cpu_set)
-    memory = _listed(asked, "numa_mem", int)
+    cpus = _either(asked, "numa_cpus", cpu_set, image_cpus)
+    memory = _either(asked, "numa_mem", int, image_memory)
     count = count or 1
     if bool(cpus) != bool(memory):
         key = "hw:numa_cpus" if cpus else "hw:numa_mem"
@@ -308,19 +312,18 @@ def _count(asked: Asked) -> int:
     return number
 
 
-def _listed(asked: Asked, name: str, read: Callable[[str], T]) -> list[T]:
-    """The values NAME.0, NAME.1 and so on, of the flavor or of the image."""
-    found: list[list[T]] = []
-    for prefix, given in ((f"hw:{name}", asked.extra_specs), (f"hw_{name}", asked.image)):
-        found.append([])
-        for number in range(MOST_CELLS):
-            key = f"{prefix}.{number}"
-            if key not in given:
-                break
-            found[-1].append(_read(key, given[key], read))
-    flavor, image = found
+def _listed(given: Texts, prefix: str, read: Callable[[str], T]) -> list[T]:
+    """The values PREFIX.0, PREFIX.1 and so on."""
+    keys = itertools.takewhile(given.__contains__, (f"{prefix}.{n}" for n in range(MOST_CELLS)))
+    return [_read(key, given[key], read) for key in keys]
+
+
+def _either(asked: Asked, name: str, read: Callable[[str], T], image: list[T]) -> list[T]:
+    """The values of the flavor or those of the image."""
+    flavor = _listed(asked.extra_specs, f"hw:{name}", read)
     if flavor and image:
-        _contradicts(f"hw_{name}.0", asked.image[f"hw_{name}.0"], f"hw:{name}.0", flavor[0])
+        first = asked.image[f"hw_{name}.0"], asked.extra_specs[f"hw:{name}.0"]
+        _contradicts(f"hw_{name}.0", first[0], f"hw:{name}.0", first[1])
     return flavor or image
 
 
