@@ -247,9 +247,9 @@ class _Population:
                 "/servers/detail", params=query, microversion=LIST_MICROVERSION
             )
             exceptions.raise_from_response(answer)
-            rows += answer.json()["servers"]
-            # Nova's pages may be shorter than what was asked for ([api] max_limit).
-            if not answer.json().get("servers_links"):
+            page = answer.json()["servers"]
+            rows += page
+            if len(page) < PAGE:
                 return {row["name"]: row for row in rows}
 
     def _advance(self, one: _Progress, server: Row | None) -> bool:

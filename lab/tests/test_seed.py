@@ -137,8 +137,7 @@ class ModelNova:
             listed = [self._row(row) for row in chosen]
             for row in chosen:
                 row.update(row.pop("_next", {}))
-        more = {"servers_links": [{"rel": "next"}]} if len(chosen) == params["limit"] else {}
-        return SimpleNamespace(status_code=200, json=lambda: {"servers": listed, **more})
+        return SimpleNamespace(status_code=200, json=lambda: {"servers": listed})
 
     @staticmethod
     def _row(row):
