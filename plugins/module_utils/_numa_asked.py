@@ -37,7 +37,7 @@ def guests_asked(params: Params, nova: Nova, api: TopologyApi) -> list[Guest]:
     source = params["source"]
     if source is not None:
         nova.service(exact_host(source, "source"))
-        found = list(nova.guests_of(source))
+        found = sorted(nova.guests_of(source), key=lambda guest: (guest.name, guest.id))
     else:
         wanted = params["guests"]
         if not wanted:

@@ -42,6 +42,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_mode
     FIT,
     NO_FIT,
     UNKNOWN,
+    NumaVerdict,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_request import (
     NumaPort,
@@ -72,6 +73,8 @@ SPEC: dict[str, Any] = {
     "require": {"type": "str", "choices": ["any", "all"], "default": "any"},
     "together": {"type": "bool", "default": False},
 }
+#: Hosts that a sentence names for one reason; the result has all of them.
+NAMED_HOSTS = 5
 RULES: dict[str, Any] = {
     "mutually_exclusive": [("guests", "source")],
     "required_one_of": [("guests", "source")],
@@ -192,7 +195,7 @@ def _sentence(
     guests: Sequence[Mapping[str, Any]], of_guest: Sequence[Sequence[Pair]], hosts: int
 ) -> str:
     failing = [
-        f"{row['name']} ({'; '.join(map(_because, _refused(pairs))) or 'no other host'})"
+        f"{row['name']} ({_reasons(pairs) or 'no other host'})"
         for row, pairs in zip(guests, of_guest, strict=True)
         if not row["holds"]
     ]
@@ -201,14 +204,28 @@ def _sentence(
     return f"{len(failing)} of {count(len(guests), 'guest')} do not fit: {', '.join(failing)}"
 
 
+def _reasons(pairs: Iterable[Pair]) -> str:
+    """Why it is not accepted, each reason once with the first hosts that have it."""
+    hosts: dict[str, list[str]] = {}
+    for pair in _refused(pairs):
+        hosts.setdefault(_because(pair.verdict), []).append(pair.host)
+    return "; ".join(f"{_listed(names)}: {reason}" for reason, names in hosts.items())
+
+
+def _because(verdict: NumaVerdict) -> str:
+    if verdict.result == FIT:
+        return "it would be spread"
+    said = verdict.result if verdict.result == UNKNOWN else f"{verdict.result} {verdict.code}"
+    return f"{said}: {verdict.reason}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED_HOSTS} more" if len(names) > NAMED_HOSTS else ""
+    return ", ".join(names[:NAMED_HOSTS]) + more
+
+
 def _refused(pairs: Iterable[Pair]) -> list[Pair]:
     return [pair for pair in pairs if not pair.accepted]
-
-
-def _because(pair: Pair) -> str:
-    verdict = pair.verdict
-    said = "spread" if verdict.result == FIT else f"{verdict.result} {verdict.code}"
-    return f"{pair.host}: {said}: {verdict.reason}" if verdict.reason else f"{pair.host}: {said}"
 
 
 def _remedy(pairs: Iterable[Pair]) -> str:

@@ -153,7 +153,10 @@ verdicts:
         guest_cell: {description: Cell of the guest., type: int, sample: 0}
         host_cell: {description: Cell of the host., type: int, sample: 1}
         page_size_kib: {description: "Page size in KiB, V(0) for no wish.", type: int, sample: 2048}
-        pinning: {description: "Guest CPU, and the host CPU that it gets.", type: dict}
+        pinning:
+          description: Guest CPU, and the host CPU that it gets. Nova may take others that are as
+            good, of the same cell.
+          type: dict
         emulator_cpus:
           description: Host CPUs for the emulator alone.
           type: list

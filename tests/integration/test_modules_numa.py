@@ -142,7 +142,9 @@ def test_who_is_no_administrator_is_told(run_module):
 
 def migrate(api, server, host):
     """Ask for a live migration to ``host``; where the guest is when that is over."""
-    api.compute.live_migrate_server(server("mover"), host=host, block_migration="auto")
+    body = {"os-migrateLive": {"host": host, "block_migration": "auto"}}
+    path = f"/servers/{server('mover').id}/action"
+    assert api.compute.post(path, json=body, microversion="2.68").status_code == 202
     ends = time.monotonic() + MOVE_SECONDS
     while time.monotonic() < ends:
         time.sleep(0.5)
@@ -162,4 +164,8 @@ def test_nova_does_what_was_said(api, server, module, failing, topologies):
     path = f"/servers/{server('mover').id}/topology"
     (node,) = api.compute.get(path, microversion="2.78").json()["nodes"]
     (cell,) = said["cells"]
-    assert (node["host_node"], node["cpu_pinning"]) == (cell["host_cell"], cell["pinning"])
+    assert node["host_node"] == cell["host_cell"]
+    # Which of a cell's free CPUs hangs on the order in which Nova happens to hold its cores.
+    assert node["cpu_pinning"].keys() == cell["pinning"].keys()
+    dedicated = topologies["cmp-3"]["cells"][cell["host_cell"]]["dedicated_cpus"]
+    assert set(node["cpu_pinning"].values()) <= set(dedicated)
