@@ -10,7 +10,11 @@ import pytest
 import yaml
 
 from ansible_collections.lowtide.compute.plugins.module_utils._module import AUTH_SPEC
-from ansible_collections.lowtide.compute.plugins.modules import nova_compute_service, nova_drain
+from ansible_collections.lowtide.compute.plugins.modules import (
+    nova_compute_service,
+    nova_drain,
+    nova_drain_info,
+)
 
 ROLES = Path(__file__).parents[2] / "roles"
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
@@ -167,3 +171,22 @@ def test_api_tasks_run_where_the_api_is_and_without_becoming_root(role):
                 assert task["delegate_to"] == f"{{{{ {role}_api_host }}}}"
                 assert task["become"] is False
     assert found
+
+
+def test_the_preflight_offers_the_drain_s_options_and_passes_them_on():
+    """Those that no role variable of its own stands for are taken from host_drain's variables."""
+    tasks = load("preflight", "tasks/plan.yml")
+    (passed,) = (t for t in tasks if "lowtide.compute.nova_drain_info" in t)
+    given = passed["lowtide.compute.nova_drain_info"]
+    assert set(given) == set(nova_drain_info.SPEC) | set(AUTH_SPEC)
+    named = load("preflight", "vars/main.yml")["__preflight_names"]
+    own = {"host", "hosts", "show", "nova_conf", "migration_network"}
+    assert set(named) == set(nova_drain_info.SPEC) - own
+    for option in set(named) - {"dirty_rates"}:
+        assert given[option].startswith(f"{{{{ __preflight_options.{option} | default(omit"), option
+    assert {f"host_drain_{option}" for option in named} <= set(
+        load("host_drain", "defaults/main.yml")
+    )
+    assert passed["delegate_to"] == "{{ preflight_api_host }}"
+    assert passed["become"] is False
+    assert passed["run_once"] is True
