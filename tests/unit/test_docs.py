@@ -19,6 +19,8 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner import (
     eligibility,
     policy,
     policy_keys,
+    preflight_rules,
+    preflight_sources,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases import recovering
@@ -79,6 +81,23 @@ def test_every_blocked_guest_has_a_remedy_in_the_table():
 def test_the_notes_are_the_planners():
     listed = codes("guests.md", "## What does not hinder it")
     assert listed == [name for name, _applies, _text in eligibility.NOTES]
+
+
+# --- preflight.md ------------------------------------------------------------------------
+
+
+def test_preflight_md_has_every_caution_with_its_source():
+    rows = table_rows("preflight.md", "## What to beware of")
+    assert [(row[0].strip("`"), row[4]) for row in rows] == [
+        (rule.code, rule.source) for rule in preflight_rules.RULES
+    ]
+    assert all(when and what for _code, when, what, _needs, _source in rows)
+
+
+def test_preflight_md_has_the_source_of_everything_that_blocks():
+    rows = table_rows("preflight.md", "## What blocks")
+    sources = preflight_sources.HOST_SOURCES | preflight_sources.SOURCES
+    assert {row[0].strip("`"): row[1] for row in rows} == sources
 
 
 # --- troubleshooting.md ------------------------------------------------------------------
