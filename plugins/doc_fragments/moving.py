@@ -200,6 +200,16 @@ options:
     type: str
     choices: [scheduler, planned]
     default: scheduler
+  incompatible:
+    description:
+      - IDs of guests, each with a list of hosts (by Nova's names) that cannot take it while it
+        runs, for lack of its CPU or machine type. M(lowtide.compute.libvirt_compat_info) returns
+        that. The plan sends no guest there; stopped guests may go anywhere.
+      - Needs O(destination=planned), as Nova's scheduler does not know about it. A guest that is
+        left to the scheduler at last, because its planned hosts did not take it, may be sent there
+        all the same, and Nova or libvirt then refuses.
+    type: dict
+    default: {}
   on_blocker:
     description:
       - What to do when the plan finds guests that cannot go. All of them are reported at once.

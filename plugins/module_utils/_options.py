@@ -80,6 +80,7 @@ DRAIN_SPEC: dict[str, Any] = {
     **MOVE_SPEC,
     "host": {"type": "str", "required": True},
     "destination": _spec("destinations", "str", choices=["scheduler", "planned"]),
+    "incompatible": _spec("incompatible", "dict"),
     "on_blocker": _spec("on_blocker", "str", choices=["fail", "drain_the_rest"]),
     "shutoff": _spec("shutoff", "str", choices=["cold", "leave"]),
     "paused": _spec("paused", "str", choices=["live", "leave"]),
@@ -187,6 +188,7 @@ def read_options(params: Mapping[str, Any], **more: Any) -> Options:
     values["profile"] = params.get("profile") or ""
     values["policy"] = _policy(params.get("policy") or {})
     values["dirty_rates"] = _dirty_rates(params.get("dirty_rates") or {})
+    values["incompatible"] = _incompatible(params)
     return Options(**{**values, **more})
 
 
@@ -246,6 +248,24 @@ def _policy(given: Mapping[str, Any]) -> dict[str, str]:
         if allowed:
             raise BadOption(f"policy.{name}", given[name], "is not allowed", f"Give {allowed}")
     return texts
+
+
+def _incompatible(params: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    given = params.get("incompatible") or {}
+    for guest_id, hosts in given.items():
+        if not isinstance(hosts, list) or not all(isinstance(h, str) and h for h in hosts):
+            option, remedy = f"incompatible.{guest_id}", "Give a list of Nova's names of hosts"
+            raise BadOption(option, hosts, "is no list of hosts", remedy)
+    hindered = sorted(guest_id for guest_id, hosts in given.items() if hosts)
+    if hindered and params["destination"] != "planned":
+        raise BadOption(
+            "incompatible",
+            hindered,
+            f"needs destination: planned, and it is {params['destination']}: Nova's scheduler does"
+            " not know what they are",
+            "Set destination: planned",
+        )
+    return {guest_id.lower(): tuple(given[guest_id]) for guest_id in hindered}
 
 
 def _dirty_rates(given: Mapping[str, Any]) -> dict[str, float]:

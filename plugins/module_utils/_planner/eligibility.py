@@ -10,7 +10,7 @@ nova/conductor/tasks/live_migrate.py); docs/guests.md shows the same table to op
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.destinations import (
     TESTS,
@@ -205,6 +205,7 @@ def destinations(guest: Guest, context: Context) -> tuple[Room, ...]:
         for room in context.rooms or ()
         if _is_other(room, guest)
         and (not wanted or room.host == wanted)
+        and _takes_as_it_runs(guest, room, context)
         and all(test(guest, room, home) for test in TESTS)
     ]
     return tuple(sorted(found, key=roomiest))
@@ -222,6 +223,18 @@ def _no_destination(last: Test | None = None) -> Callable[[Guest, Context], bool
         return not any(all(test(guest, room, home) for test in tests) for room in rooms)
 
     return applies
+
+
+def _takes_as_it_runs(guest: Guest, room: Room, context: Context) -> bool:
+    """Is nothing known against it? It matters to what runs, with a CPU and a machine type."""
+    hosts = context.options.incompatible.get(guest.id, ())
+    return guest.vm_state == "stopped" or room.host not in hosts
+
+
+def _nobody_takes_it_as_it_runs(guest: Guest, context: Context) -> bool:
+    """Asked after the rules above: some host passes all that they ask."""
+    options = replace(context.options, destination="")
+    return context.rooms is not None and not destinations(guest, replace(context, options=options))
 
 
 def _chosen_destination_unfit(guest: Guest, context: Context) -> bool:
@@ -530,6 +543,14 @@ RULES: tuple[Rule, ...] = (
         "give a host the traits and aggregates that flavor and image ask for, or exclude the guest",
     ),
     Rule(
+        "incompatible",
+        _nobody_takes_it_as_it_runs,
+        BLOCKED,
+        "every other host that it could go to lacks its CPU or its machine type ({incompatible})",
+        "add or enable a host that has them (docs/compatibility.md); or stop the guest, or"
+        " exclude it",
+    ),
+    Rule(
         "destination_unfit",
         _chosen_destination_unfit,
         BLOCKED,
@@ -559,6 +580,7 @@ DESTINATION_CODES = frozenset(
         "anti_affinity",
         "nothing_fits",
         "not_offered",
+        "incompatible",
         "destination_unfit",
         "plan_does_not_fit",
     }
@@ -597,6 +619,7 @@ def _words(guest: Guest, context: Context) -> dict[str, str]:
         "resources": ", ".join(f"{v} {k}" for k, v in sorted(guest.resources.items())),
         "short": f": {context.short}" if context.short else "",
         "asks": ", ".join(traits_asked(guest)) or "resources in the shape that it needs them",
+        "incompatible": ", ".join(context.options.incompatible.get(guest.id, ())),
         "hypervisor": _hypervisor(home_of(guest, context.rooms)),
         "hypervisors": ", ".join(
             sorted({_hypervisor(r) for r in context.rooms or () if _is_other(r, guest)})

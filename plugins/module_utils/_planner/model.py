@@ -333,6 +333,7 @@ class Options:
     ``dirty_rates``: guest id -> MiB/s, where measured. ``hypervisors``: Nova's names of the hosts
     whose libvirt can be asked. ``unreachable_ms``: for how long a guest may be silent.
     ``destinations``: planned (the plan names each guest's host) or scheduler (Nova chooses).
+    ``incompatible``: guest id -> hosts that cannot take it as it runs.
     """
 
     max_parallel: int = 1
@@ -370,6 +371,7 @@ class Options:
     on_unreachable: str = "report"
     unreachable_ms: float = 5000.0
     destinations: str = "scheduler"
+    incompatible: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 # --- What was judged and planned ---------------------------------------------------------
@@ -508,6 +510,8 @@ class Move:
     ``doubt`` and ``doubted_at``: what libvirt's first look found wrong, and when. ``located``: the
     failed migration after which libvirt was seen to have it on its source. ``witnesses``: how many
     of the witnesses of a move were heard, at its end. ``silent_since``: when its clients lost it.
+    ``tried``: hosts that were asked for and did not take it. ``replanned``: the number of attempts
+    after which the plan was last made anew for it.
     """
 
     guest_id: str
@@ -532,6 +536,8 @@ class Move:
     located: int = 0
     witnesses: int = 0
     silent_since: float = 0.0
+    tried: tuple[str, ...] = ()
+    replanned: int = 0
     since: float = 0.0
     running_since: float = 0.0
     started_at: float = 0.0
@@ -567,6 +573,7 @@ class Ledger:
     guest_unreachable. ``held_since``: when that began which lets nothing start for now; 0: nothing
     does. ``answers``: what the last decision's reads and refusals brought, for the next
     tick's observation. ``wanted``: hosts whose libvirt the next observation must have asked.
+    ``overtaken``: guests whose planned host did not take them; the next tick needs a new plan.
     """
 
     run_id: str = ""
@@ -582,6 +589,7 @@ class Ledger:
     ticks: int = 0
     answers: Observation = Observation()
     wanted: tuple[str, ...] = ()
+    overtaken: tuple[str, ...] = ()
 
 
 # --- What to do: the decision of one tick ------------------------------------------------

@@ -106,6 +106,23 @@ def test_a_dirty_rate_that_is_none_names_the_guest(value):
         read_options(DEFAULTS | {"dirty_rates": {"g1": value}})
 
 
+def test_hosts_that_cannot_take_a_guest_arrive():
+    given = {"destination": "planned", "incompatible": {"ABC": ["cmp-2", "cmp-3"], "d": []}}
+    assert read_options(DEFAULTS | given).incompatible == {"abc": ("cmp-2", "cmp-3")}
+
+
+@pytest.mark.parametrize("value", ["cmp-2", ["cmp-2", 3], [""], {"cmp-2": "why"}, None])
+def test_hosts_that_are_no_list_of_names_name_the_guest(value):
+    with pytest.raises(BadOption, match=r"^incompatible\.g1: "):
+        read_options(DEFAULTS | {"destination": "planned", "incompatible": {"g1": value}})
+
+
+def test_the_scheduler_does_not_know_them():
+    with pytest.raises(BadOption, match="needs destination: planned"):
+        read_options(DEFAULTS | {"incompatible": {"g1": ["cmp-2"]}})
+    assert read_options(DEFAULTS | {"incompatible": {"g1": []}}).incompatible == {}
+
+
 WATCHED = {name: spec.get("default") for name, spec in WATCH_SPEC.items()}
 
 

@@ -336,6 +336,13 @@ CASES = {
         miss=guest(candidates=("cmp-3",)),
         gives="active",
     ),
+    "incompatible": Case(
+        guest(),
+        m.BLOCKED,
+        options={"incompatible": {"g1": ("cmp-2", "cmp-3")}},
+        miss_options={"incompatible": {"g1": ("cmp-2",), "g2": ("cmp-3",)}},
+        gives="active",
+    ),
     "destination_unfit": Case(
         guest(),
         m.BLOCKED,
@@ -727,6 +734,18 @@ def test_each_resource_class_must_fit(lacking):
 
 def test_class_that_a_host_has_not_does_not_fit():
     assert destinations(guest(resources={"PCPU": 1}), context()) == ()
+
+
+def test_no_destination_is_one_that_cannot_take_it_as_it_runs():
+    options = {"incompatible": {"g1": ("cmp-3",)}}
+    assert [r.host for r in destinations(guest(), context(options))] == ["cmp-2"]
+    stopped = guest(vm_state="stopped", power_state="shutdown")
+    assert [r.host for r in destinations(stopped, context(options))] == ["cmp-2", "cmp-3"]
+
+
+def test_incompatible_hosts_are_named():
+    verdict = judge(guest(), context({"incompatible": {"g1": ("cmp-2", "cmp-3")}}))
+    assert "(cmp-2, cmp-3)" in verdict.reason
 
 
 def test_nothing_fits_names_what_is_needed():
