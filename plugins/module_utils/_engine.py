@@ -24,6 +24,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud im
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.drain import step
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.plan import make_plan
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.replan import replan
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.verify import (
     HostVerdict,
     judge_host,
@@ -89,6 +90,7 @@ def run(
         try:
             seen = cloud.observe(plan.scope)
             plan = _meet_strangers(cloud, plan, options, ledger, seen)
+            plan, ledger = _plan_anew(cloud, plan, options, ledger, asked_at, events)
             ledger = _end_silence(ledger, asked_at, events)
             decision, stepped = step(
                 plan, options, ledger, _with_answers(seen, plan, ledger), clock.now()
@@ -153,6 +155,22 @@ def _meet_strangers(
     fresh = make_plan(cloud.survey(plan.scope), options, ledger.since)
     arrived = tuple(entry for entry in fresh.entries if entry.guest.id not in planned)
     return replace(plan, entries=plan.entries + arrived)
+
+
+def _plan_anew(
+    cloud: Cloud,
+    plan: m.Plan,
+    options: m.Options,
+    ledger: m.Ledger,
+    now: float,
+    events: list[m.Event],
+) -> tuple[m.Plan, m.Ledger]:
+    """Where a host did not take its guest, look at all of them again, once for each attempt."""
+    if not ledger.overtaken:
+        return plan, ledger
+    plan, ledger, changes = replan(plan, cloud.survey(plan.scope), options, ledger, now)
+    events += changes
+    return plan, ledger
 
 
 def _surrounded(guest: m.Guest, known: m.Guest | None) -> m.Guest:

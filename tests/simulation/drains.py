@@ -166,6 +166,7 @@ options = st.builds(
     exclude=st.just(m.Exclusions(tags=("stay",))),
     hypervisors=hypervisors,
     on_unreachable=st.sampled_from(("report", "pause", "abort")),
+    destinations=st.sampled_from(("scheduler", "planned")),
 )
 settings = st.builds(
     Settings,
@@ -173,6 +174,7 @@ settings = st.builds(
     error_after_failure=st.booleans(),
     post_copy=st.booleans(),
     slowness=st.sampled_from((0.3, 1.0, 4.0)),
+    refusing=st.sampled_from(((), (), ("cmp-2",), ("cmp-2", "cmp-4"))),
 )
 outages = st.one_of(
     st.just((0.0, 0.0)),

@@ -9,6 +9,7 @@ hundred, and always the same; with it they are new ones each time.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -99,6 +100,45 @@ def test_what_a_tick_asks_does_not_grow_with_the_number_of_guests():
     assert calls["progress"] <= 4 * outcome.ticks
     assert calls["evidence"] <= 2 * len(guests)
     assert calls["survey"] == 1
+
+
+# --- planned destinations ----------------------------------------------------------------
+
+
+def planned_drain(*, guests=4, **options) -> Drain:
+    return Drain((Inhabitant(),) * guests, options=m.Options(destinations="planned", **options))
+
+
+def test_guests_end_where_the_plan_says():
+    simulation = Simulation(planned_drain(guests=6))
+    outcome = simulation.run()
+    planned = {entry.guest.id: entry.placed for entry in outcome.plan.entries}
+    assert {vm.id: vm.really_on for vm in simulation.world.vms.values()} == planned
+    assert simulation.cloud.calls["survey"] == 1
+
+
+def test_a_plan_that_is_overtaken_is_made_anew():
+    drain = replace(planned_drain(), settings=Settings(refusing=OTHERS[:1]))
+    simulation = Simulation(drain)
+    outcome = simulation.run(through_codec=True)
+    simulation.check_end(outcome)
+    assert set(outcome.phases().values()) == {m.MOVED}
+    assert {vm.really_on for vm in simulation.world.vms.values()} <= set(OTHERS[1:])
+    changed = [event for event in outcome.events if event.kind == "replanned"]
+    assert {event.data["was"] for event in changed} >= {OTHERS[0]}
+    assert simulation.cloud.calls["survey"] <= 1 + 4
+
+
+def test_in_the_last_attempt_the_scheduler_chooses():
+    drain = replace(planned_drain(guests=1), settings=Settings(refusing=OTHERS[:3]))
+    simulation = Simulation(drain)
+    outcome = simulation.run()
+    assert simulation.world.vms["g0"].really_on == OTHERS[3]
+    told = [dict(event.data) for event in outcome.events if event.kind == "replanned"]
+    assert told == [
+        {"was": OTHERS[0], "destination": OTHERS[1]},
+        {"was": OTHERS[1], "destination": ""},
+    ]
 
 
 # --- what only libvirt can tell ----------------------------------------------------------

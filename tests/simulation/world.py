@@ -151,12 +151,16 @@ class Record:
 
 @dataclass
 class Settings:
-    """What differs from cloud to cloud. ``error_after_failure``: Nova 32.2 and later."""
+    """What differs from cloud to cloud. ``error_after_failure``: Nova 32.2 and later.
+
+    ``refusing``: hosts on which the scheduler places nobody, for reasons that no survey tells.
+    """
 
     cap: int = 1
     error_after_failure: bool = True
     post_copy: bool = False
     slowness: float = 1.0
+    refusing: tuple[str, ...] = ()
 
 
 class World:
@@ -228,7 +232,8 @@ class World:
     def place_for(self, vm: Vm) -> str:
         """The scheduler's choice; it keeps anti-affinity as it sees it at that moment."""
         mates = {v.host for v in self.vms.values() if v.group == vm.group != "" and v is not vm}
-        free = [host for host in OTHERS if host not in mates and host != vm.host]
+        closed = {*mates, *self.settings.refusing, vm.host}
+        free = [host for host in OTHERS if host not in closed]
         return self._random.choice(free) if free else ""
 
     def libvirt(self, host: str) -> m.Domains:
@@ -290,7 +295,9 @@ class World:
             return
         vm = record.vm
         destination = record.wanted or self.place_for(vm)
-        if not destination or not self.really_up or record.course == "fails_before_it_starts":
+        if record.wanted in self.settings.refusing or record.course == "fails_before_it_starts":
+            destination = ""
+        if not destination or not self.really_up:
             vm.task_state, vm.cause = "", "No valid host was found"
             self._end(record, "error")
             return
@@ -487,7 +494,8 @@ class World:
         record = self._record(vm, kind, wanted, ours)
         record.destination = wanted or self.place_for(vm)
         record.status, vm.task_state = "migrating", "resize_migrating"
-        if vm.cold_fails or not record.destination or not self.really_up:
+        refused = wanted in self.settings.refusing
+        if refused or vm.cold_fails or not record.destination or not self.really_up:
             vm.cold_fails = max(0, vm.cold_fails - 1)
             self.at(self.soon(), lambda: self._cold_failed(record))
             return

@@ -48,6 +48,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.phases.wa
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.schedule import (
     choose,
     holds_place,
+    is_overtaken,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.silence import (
     CODE,
@@ -248,10 +249,20 @@ def start_moves(tick: Tick) -> None:
         return
     order = {entry.guest.id: i for i, entry in enumerate(tick.plan.entries)}
     tick.runnable.sort(key=lambda guest_id: order.get(guest_id, len(order)))
-    candidates = [(tick.moves[i], tick.entries.get(i)) for i in tick.runnable]
+    await_new_plan(tick)
+    ready = [i for i in tick.runnable if i not in tick.overtaken]
+    candidates = [(tick.moves[i], tick.entries.get(i)) for i in ready]
     ledger = replace(tick.ledger, moves=tick.moves)
     for move, host in choose(candidates, ledger, tick.options):
         _start(tick, move, host)
+
+
+def await_new_plan(tick: Tick) -> None:
+    """Whose planned host did not take them wait for the next tick, which gets a new plan."""
+    for guest_id in tick.runnable:
+        if is_overtaken(tick.moves[guest_id], tick.entries.get(guest_id), tick.options):
+            tick.overtaken.append(guest_id)
+            tick.settling = True
 
 
 def _alarming(move: m.Move) -> bool:
@@ -261,6 +272,8 @@ def _alarming(move: m.Move) -> bool:
 
 def _start(tick: Tick, move: m.Move, host: str) -> None:
     guest, newest = tick.listed[move.guest_id], tick.newest.get(move.guest_id)
+    if move.tried and not host and tick.options.destinations == "planned":
+        tick.tell("replanned", move, was=move.tried[-1], destination="")
     move = tick.enter(
         move,
         m.REQUESTED,
@@ -280,6 +293,7 @@ def _start(tick: Tick, move: m.Move, host: str) -> None:
         remaining_bytes=0,
         started_at=move.started_at or tick.now,
         destination=host,
+        tried=(*move.tried, host) if host else move.tried,
     )
     if tick.policy_of(move).wish == "notify":
         tick.tell("notify", move, project_id=guest.project_id)
@@ -347,7 +361,11 @@ def _may_still_arrive(tick: Tick) -> bool:
 def result(tick: Tick, *, done: bool) -> Result:
     wanted = tuple(action.host for action in tick.actions if action.verb == "ask_hypervisor")
     ledger = replace(
-        tick.ledger, moves=dict(tick.moves), ticks=tick.ledger.ticks + 1, wanted=wanted
+        tick.ledger,
+        moves=dict(tick.moves),
+        ticks=tick.ledger.ticks + 1,
+        wanted=wanted,
+        overtaken=tuple(tick.overtaken),
     )
     return m.Decision(tuple(tick.actions), tuple(tick.events), done), ledger
 

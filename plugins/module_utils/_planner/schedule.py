@@ -98,7 +98,7 @@ def choose(
             break
         if move.group_id and move.group_id in groups:
             continue
-        host = _destination(entry, bound_for, options)
+        host = _destination(move, entry, bound_for, options)
         if host is None:
             continue
         started.append((move, host))
@@ -107,7 +107,25 @@ def choose(
     return started
 
 
-def _destination(entry: PlanEntry | None, bound_for: Counter[str], options: Options) -> str | None:
+def has_place(move: Move, entry: PlanEntry | None, options: Options) -> bool:
+    """Is the plan to say where it goes, and does it name a host that was not tried in vain?"""
+    placed = entry.placed if entry and options.destinations == "planned" else ""
+    return bool(placed) and placed not in move.tried
+
+
+def is_overtaken(move: Move, entry: PlanEntry | None, options: Options) -> bool:
+    """Did the planned host not take it, and has nobody planned anew since?
+
+    Not before the last attempt, in which the scheduler has the choice.
+    """
+    placed = entry.placed if entry and options.destinations == "planned" else ""
+    last = move.attempts >= options.max_attempts - 1
+    return bool(placed) and placed in move.tried and not last and move.replanned < move.attempts
+
+
+def _destination(
+    move: Move, entry: PlanEntry | None, bound_for: Counter[str], options: Options
+) -> str | None:
     """A destination with a free place; "" leaves it to Nova; None: all are taken now.
 
     Where the number per destination is limited the planner names the host (Nova still
@@ -116,7 +134,7 @@ def _destination(entry: PlanEntry | None, bound_for: Counter[str], options: Opti
     if options.destination:
         return options.destination
     limit = options.max_parallel_per_destination
-    if options.destinations == "planned" and entry is not None and entry.placed:
+    if has_place(move, entry, options):
         full = limit and bound_for[entry.placed] >= limit
         return None if full else entry.placed
     if not limit or entry is None or not entry.destinations:

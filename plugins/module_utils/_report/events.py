@@ -79,6 +79,12 @@ def _started(data: Data) -> str:
     return f"{data.get('method', 'live')} migration{where} started{again}"
 
 
+def _replanned(data: Data) -> str:
+    to = data.get("destination")
+    instead = f"{to} instead" if to else "now the scheduler chooses"
+    return f"planned for {data.get('was')}, which does not take it or is needed: {instead}"
+
+
 def _moved(data: Data) -> str:
     amount = int(data.get("bytes") or 0)
     parts = [size(amount) if amount else "", str(data.get("method") or ""), _attempt(data)]
@@ -150,6 +156,7 @@ _WORDS: Mapping[str, Callable[[Data], str]] = {
     "arrived": lambda data: "arrived after the plan was made",
     "adopted": _adopted,
     "started": _started,
+    "replanned": _replanned,
     "moved": _moved,
     "failed": _failed,
     "refused": _refused,

@@ -54,7 +54,10 @@ def _refused(tick: Tick, move: m.Move, refusal: m.Refusal) -> None:
     if refusal.status == 404:
         tick.verify(move)
     elif refusal.status == 409 and move.attempts < tick.options.max_attempts:
-        tick.enter(move, m.WAITING, not_before=tick.now + tick.options.retry_delay)
+        # It is the guest that is not ready, not the host.
+        tried = tuple(host for host in move.tried if host != move.destination)
+        again = tick.now + tick.options.retry_delay
+        tick.enter(move, m.WAITING, not_before=again, tried=tried)
     else:
         tick.leave(
             move,

@@ -162,6 +162,8 @@ def _after_failure(tick: Tick, move: m.Move) -> None:
             escalation="",
             timed_out=False,
             running_since=0.0,
+            # The host did take it; only live it did not get there in time.
+            tried=() if cold else move.tried,
             not_before=tick.now + delay,
         )
     else:

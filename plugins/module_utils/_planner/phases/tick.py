@@ -44,9 +44,10 @@ class Tick:
     """One evaluation of the state machine: collects actions, events and the changed moves.
 
     Phases and the rules of the whole run are functions of it; it holds what they share.
-    ``runnable``: guests that could start now; ``movable``: those that could, were nothing in
-    the way; ``settling``: somebody waits for what passes by itself; ``returned``: somebody
-    has just gone back to waiting, and is judged by the next tick; ``held``: nothing may start now.
+    ``runnable``: guests that could start now; ``movable``: those that could, were nothing in the
+    way; ``overtaken``: those that wait for a new plan; ``settling``: somebody waits for what passes
+    by itself; ``returned``: somebody has just gone back to waiting, and is judged by the next
+    tick; ``held``: nothing may start now.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Tick:
         self.events: list[m.Event] = []
         self.runnable: list[str] = []
         self.movable: set[str] = set()
+        self.overtaken: list[str] = []
         self.settling = False
         self.returned = False
         self.held = False

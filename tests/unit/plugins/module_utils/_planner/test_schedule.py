@@ -11,6 +11,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.schedule 
     arrange,
     choose,
     holds_place,
+    is_overtaken,
     is_under_way,
     makespan,
     window,
@@ -20,9 +21,9 @@ from tests.unit.support import SOURCE, guest
 LIVE = m.Verdict(m.LIVE, "active")
 
 
-def entry(guest_id="g1", seconds=10.0, destinations=(), name=""):
+def entry(guest_id="g1", seconds=10.0, destinations=(), name="", placed=""):
     named = guest(guest_id, name=name or f"vm-{guest_id}")
-    return m.PlanEntry(named, LIVE, m.Estimate(seconds, 0), destinations)
+    return m.PlanEntry(named, LIVE, m.Estimate(seconds, 0), destinations, placed)
 
 
 def move(guest_id="g1", phase=m.WAITING, **fields):
@@ -163,3 +164,47 @@ def test_a_guest_whose_destinations_are_taken_lets_the_next_go_first():
 
 def test_a_guest_that_arrived_late_goes_where_nova_says():
     assert chosen([(move(), None)], max_parallel_per_destination=1) == {"g1": ""}
+
+
+# --- planned destinations ----------------------------------------------------------------
+
+
+def test_the_planned_destination_is_named():
+    planned = (move(), entry(placed="cmp-3", destinations=("cmp-2", "cmp-3")))
+    assert chosen([planned], destinations="planned") == {"g1": "cmp-3"}
+    assert chosen([planned], destinations="scheduler") == {"g1": ""}
+
+
+def test_a_limit_per_destination_holds_for_planned_ones():
+    pairs = [(move(each), entry(each, placed="cmp-3")) for each in ("g1", "g2")]
+    pairs.append((move("g3"), entry("g3", placed="cmp-2")))
+    found = chosen(pairs, max_parallel=3, max_parallel_per_destination=1, destinations="planned")
+    assert found == {"g1": "cmp-3", "g3": "cmp-2"}
+
+
+def test_a_guest_without_a_planned_destination_goes_where_nova_says():
+    assert chosen([(move(), entry())], destinations="planned") == {"g1": ""}
+
+
+def test_a_host_that_did_not_take_it_is_not_named_again():
+    tried = move(attempts=1, tried=("cmp-3",))
+    assert chosen([(tried, entry(placed="cmp-3"))], destinations="planned") == {"g1": ""}
+
+
+@pytest.mark.parametrize(
+    ("known", "attempts", "expected"),
+    [
+        ({"attempts": 1, "tried": ("cmp-3",)}, 3, True),
+        ({"attempts": 1, "tried": ("cmp-3",)}, 2, False),
+        ({"attempts": 1, "tried": ("cmp-3",), "replanned": 1}, 3, False),
+        ({"attempts": 2, "tried": ("cmp-3",), "replanned": 1}, 4, True),
+        ({"attempts": 1, "tried": ("cmp-2",)}, 3, False),
+        ({}, 3, False),
+    ],
+    ids=["refused", "the last attempt", "looked already", "again", "elsewhere", "not tried"],
+)
+def test_who_needs_a_new_plan(known, attempts, expected):
+    options = m.Options(max_attempts=attempts, destinations="planned")
+    assert is_overtaken(move(**known), entry(placed="cmp-3"), options) is expected
+    at_will = m.Options(max_attempts=attempts)
+    assert not is_overtaken(move(**known), entry(placed="cmp-3"), at_will)
