@@ -4,8 +4,8 @@
 
 Usage: . .ci/env.sh; python benchmarks/plan.py [--sizes 10,100,1000] [--fill 0.75] [--seed 1]
 The clouds are made up, always the same ones for a seed: zones, aggregates, seven flavors, pinned
-guests, server groups, hosts three quarters full. No API is asked. Seconds are of one
-CPU of one machine.
+guests, server groups, hosts three quarters full. No API is asked. Seconds are
+those of one machine, and of one run.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.batches import plan_batches
@@ -25,10 +26,13 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.fleet_mod
     FleetGroup,
     FleetGuest,
     FleetHost,
+    FleetPlan,
     Kind,
     Rules,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.plan import make_plan
+
+T = TypeVar("T")
 
 #: vCPUs, MiB, GiB, how many of ten; the last with CPUs of its own.
 FLAVORS = (
@@ -127,24 +131,27 @@ def free_of(held: dict[str, int], fill: float) -> dict[str, int]:
     return {name: max(0, size[name] - held[name]) for name in size}
 
 
-def timed_batches(fleet: Fleet, rules: Rules) -> tuple[float, int, int, int]:
-    """Seconds, batches, undrainable hosts, moves for each hundred guests."""
+def timed(work: Callable[[], T]) -> tuple[T, float, float]:
+    """What it returns, seconds by the clock, and seconds of processor time."""
     gc.collect()
-    began = time.process_time()
+    began, worked = time.perf_counter(), time.process_time()
+    found = work()
+    return found, time.perf_counter() - began, time.process_time() - worked
+
+
+def batches_of(fleet: Fleet, rules: Rules) -> FleetPlan:
+    """The plan for all hosts of the fleet."""
     chosen = [host.name for host in fleet.hosts]
-    plan = plan_batches(fleet.hosts, fleet.guests, fleet.groups, chosen, rules)
-    seconds = time.process_time() - began
-    moved = sum(batch.guests for batch in plan.batches)
-    return seconds, len(plan.batches), len(plan.undrainable), 100 * moved // len(fleet.guests)
+    return plan_batches(fleet.hosts, fleet.guests, fleet.groups, chosen, rules)
 
 
-def timed_plan(fleet: Fleet) -> tuple[float, int]:
-    """Seconds for the plan of the fleet's busiest host, and how many guests it has."""
+def survey_of(fleet: Fleet) -> m.Survey:
+    """The look at the fleet's busiest host, and at all others to go to."""
     on: dict[str, list[FleetGuest]] = {}
     for guest in fleet.guests:
         on.setdefault(guest.host, []).append(guest)
     name = max(on, key=lambda host: (len(on[host]), host))
-    survey = m.Survey(
+    return m.Survey(
         scope=m.Scope(name),
         services=tuple(
             m.Service(h.name, h.name, True, True, availability_zone=h.zone) for h in fleet.hosts
@@ -152,10 +159,6 @@ def timed_plan(fleet: Fleet) -> tuple[float, int]:
         guests=tuple(full_guests(on[name])),
         rooms=tuple(m.Room(h.name, h.free, h.zone) for h in fleet.hosts),
     )
-    gc.collect()
-    began = time.process_time()
-    make_plan(survey, m.Options())
-    return time.process_time() - began, len(on[name])
 
 
 def full_guests(guests: list[FleetGuest]) -> Iterator[m.Guest]:
@@ -174,33 +177,52 @@ def full_guests(guests: list[FleetGuest]) -> Iterator[m.Guest]:
         )
 
 
+COLUMNS = (
+    "hosts",
+    "guests",
+    "batches",
+    "undrainable",
+    "moves/guest",
+    "seconds",
+    "CPU s",
+    "CPU s/1000 guests",
+    "one host: guests",
+    "seconds",
+    "CPU s",
+)
+
+
+def row(size: int, given: argparse.Namespace) -> tuple[object, ...]:
+    """The figures of a cloud of that size."""
+    fleet = make_fleet(size, given.fill, given.seed)
+    plan, seconds, cpu = timed(lambda: batches_of(fleet, Rules(max_hosts=given.max_hosts)))
+    survey = survey_of(fleet)
+    _plan, one_seconds, one_cpu = timed(lambda: make_plan(survey, m.Options()))
+    guests = len(fleet.guests)
+    return (
+        size,
+        guests,
+        len(plan.batches),
+        len(plan.undrainable),
+        f"{sum(batch.guests for batch in plan.batches) / guests:.2f}",
+        f"{seconds:.2f}",
+        f"{cpu:.2f}",
+        f"{1000 * cpu / guests:.3f}",
+        len(survey.guests),
+        f"{one_seconds:.2f}",
+        f"{one_cpu:.2f}",
+    )
+
+
 def main() -> int:
     """One line for each size."""
     given = arguments()
-    rules = Rules(max_hosts=given.max_hosts)
-    print(f"seed {given.seed}, memory {given.fill:.0%} full, batches of {rules.max_hosts} at most")
-    head = ("hosts", "guests", "batches", "undrainable", "moves %", "seconds", "s/1000 guests")
-    columns = (*head, "one host: guests", "seconds")
-    print("  ".join(columns))
+    print(f"seed {given.seed}, memory {given.fill:.0%} full, batches of {given.max_hosts} at most")
+    print("  ".join(COLUMNS))
     for size in map(int, given.sizes.split(",")):
-        fleet = make_fleet(size, given.fill, given.seed)
-        seconds, batches, undrainable, moves = timed_batches(fleet, rules)
-        one_seconds, one_guests = timed_plan(fleet)
-        each = 1000 * seconds / len(fleet.guests)
-        row = (
-            size,
-            len(fleet.guests),
-            batches,
-            undrainable,
-            moves,
-            f"{seconds:.2f}",
-            f"{each:.3f}",
-            one_guests,
-            f"{one_seconds:.2f}",
-        )
-        print(
-            "  ".join(str(v).rjust(len(c)) for v, c in zip(row, columns, strict=True)), flush=True
-        )
+        cells = row(size, given)
+        line = (str(cell).rjust(len(name)) for cell, name in zip(cells, COLUMNS, strict=True))
+        print("  ".join(line), flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory {peak:.0f} MiB")
     return 0
