@@ -82,6 +82,16 @@ def test_excluded_guests_take_no_room():
     assert plan.fits
 
 
+def test_nobody_is_placed_where_it_cannot_run():
+    hosts = {"g1": ("cmp-2",), "g2": ("cmp-3",), "g3": ("cmp-2", "cmp-3")}
+    options = m.Options(destinations="planned", incompatible=hosts)
+    plan = make_plan(survey(*(guest(each) for each in hosts)), options)
+    assert codes(plan) == {"g1": "active", "g2": "active", "g3": "incompatible"}
+    placed = {entry.guest.id: (entry.placed, entry.destinations) for entry in plan.entries}
+    assert placed["g1"] == ("cmp-3", ("cmp-3",))
+    assert placed["g2"] == ("cmp-2", ("cmp-2",))
+
+
 def test_all_blockers_are_found_at_once():
     guests = [
         guest("g1", vm_state="rescued"),
