@@ -89,7 +89,7 @@ class LibvirtCompat(hypervisor.LibvirtHypervisor):
             )
         except NotFound:
             return None
-        kind, cpu, nova = live.find("os/type"), live.find("cpu"), defined.find("cpu")
+        kind, cpu, nova = live.find("os/type"), _cpu(live), _cpu(defined)
         return Needs(
             id=domain.id,
             name=domain.name,
@@ -164,6 +164,14 @@ def _richer(conn: Any, arch: str, kind: str) -> dict[str, Any]:
         cpu.extend([part for part in mode if part.tag in COMPARED])
     loaders = tuple(value.text or "" for value in tree.findall("os/loader/value"))
     return {"cpu": _text(cpu) if len(cpu) else "", "loaders": loaders}
+
+
+def _cpu(domain: Element) -> Element | None:
+    """A domain's CPU without its memory's cells, which nobody compares."""
+    cpu = domain.find("cpu")
+    for cells in domain.findall("cpu/numa"):
+        cpu.remove(cells)
+    return cpu
 
 
 def _machines(element: Element) -> tuple[str, ...]:

@@ -51,7 +51,11 @@ DOMAIN = """<domain type='qemu'>
   {cpu}
   <devices><graphics type='vnc' passwd='secret'/></devices>
 </domain>"""
-LIVE = "<cpu mode='custom' check='full'>\n <model>qemu64</model>\n <feature name='erms'/>\n</cpu>"
+LIVE = """<cpu mode='custom' check='full'>
+  <model>qemu64</model>
+  <feature name='erms'/>
+  <numa><cell id='0' cpus='0' memory='65536' unit='KiB'/></numa>
+</cpu>"""
 DEFINED = "<cpu mode='custom' check='partial'><model>qemu64</model></cpu>"
 
 
