@@ -168,14 +168,21 @@ options = st.builds(
     on_unreachable=st.sampled_from(("report", "pause", "abort")),
     destinations=st.sampled_from(("scheduler", "planned")),
 )
-settings = st.builds(
-    Settings,
-    cap=st.integers(1, 3),
-    error_after_failure=st.booleans(),
-    post_copy=st.booleans(),
-    slowness=st.sampled_from((0.3, 1.0, 4.0)),
-    refusing=st.sampled_from(((), (), ("cmp-2",), ("cmp-2", "cmp-4"))),
-)
+#: Hosts that refuse guests; the others have room for all.
+REFUSING = ((), (), ("cmp-2",), ("cmp-2", "cmp-4"))
+
+
+def clouds(refusing=REFUSING):
+    return st.builds(
+        Settings,
+        cap=st.integers(1, 3),
+        error_after_failure=st.booleans(),
+        post_copy=st.booleans(),
+        slowness=st.sampled_from((0.3, 1.0, 4.0)),
+        refusing=st.sampled_from(refusing),
+    )
+
+
 outages = st.one_of(
     st.just((0.0, 0.0)),
     st.tuples(seconds, st.floats(1.0, 400.0)).map(lambda t: (t[0], round(t[0] + t[1], 1))),
@@ -204,7 +211,7 @@ drains = st.builds(
     Drain,
     guests=st.lists(inhabitants(), min_size=1, max_size=7).map(tuple),
     options=options,
-    settings=settings,
+    settings=clouds(),
     faults=faults,
     deeds=deeds,
     crash=st.one_of(st.just((0.0, 0.0)), st.tuples(seconds, st.floats(5.0, 400.0))),
@@ -244,8 +251,9 @@ benign_drains = st.builds(
         max_attempts=st.just(3),
         allow_cold_migration=st.booleans(),
         hypervisors=hypervisors,
+        destinations=st.sampled_from(("scheduler", "planned")),
     ),
-    settings=settings,
+    settings=clouds(refusing=((),)),
     poll_interval=st.sampled_from((2.0, 5.0, 15.0)),
     seed=st.integers(0, 2**32),
 )

@@ -129,7 +129,8 @@ def _destination(
     """A destination with a free place; "" leaves it to Nova; None: all are taken now.
 
     Where the number per destination is limited the planner names the host (Nova still
-    validates it): with Nova's own choice the limit could not be kept.
+    validates it): with Nova's own choice the limit could not be kept. A host that did not take the
+    guest is not named again, even if that means to leave it to Nova.
     """
     if options.destination:
         return options.destination
@@ -139,7 +140,10 @@ def _destination(
         return None if full else entry.placed
     if not limit or entry is None or not entry.destinations:
         return ""
-    open_to = [host for host in entry.destinations if bound_for[host] < limit]
+    untried = [host for host in entry.destinations if host not in move.tried]
+    if not untried:
+        return ""
+    open_to = [host for host in untried if bound_for[host] < limit]
     return (
         min(open_to, key=lambda h: (bound_for[h], entry.destinations.index(h))) if open_to else None
     )

@@ -166,6 +166,15 @@ def test_a_guest_that_arrived_late_goes_where_nova_says():
     assert chosen([(move(), None)], max_parallel_per_destination=1) == {"g1": ""}
 
 
+def test_under_a_limit_too_a_host_that_did_not_take_it_is_not_named_again():
+    known = entry(destinations=("cmp-2", "cmp-3"))
+    assert chosen([(move(tried=("cmp-2",)), known)], max_parallel_per_destination=1) == {
+        "g1": "cmp-3"
+    }
+    both = move(tried=("cmp-2", "cmp-3"))
+    assert chosen([(both, known)], max_parallel_per_destination=1) == {"g1": ""}
+
+
 # --- planned destinations ----------------------------------------------------------------
 
 
