@@ -35,7 +35,7 @@ options:
   hosts:
     description:
       - Names of the compute hosts to drain, exactly as Nova names them. Without it, and without
-        O(aggregate) and O(availability_zone), all of the cloud.
+        O(aggregate) and O(availability_zone), all of the cloud. Only one of the three may be given.
     type: list
     elements: str
   aggregate:

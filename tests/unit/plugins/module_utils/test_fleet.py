@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,6 +15,8 @@ from ansible_collections.lowtide.compute.plugins.module_utils import _fleet
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import BadOption, NotFound
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.batches import plan_batches
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.fleet_model import (
+    FAULT_DOMAIN,
+    ZONE,
     FleetGroup,
     Rules,
 )
@@ -184,6 +188,14 @@ def test_return_names_each_code():
     codes = {code for code, *_texts in REFUSALS.values()}
     for code in codes | {"no_room", "affinity_group", "host_down"}:
         assert f"V({code})" in told
+
+
+def test_the_page_names_each_rule_and_each_code():
+    text = (Path(__file__).parents[4] / "docs" / "fleet.md").read_text()
+    named = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", text, re.M))))
+    codes = {code for code, *_texts in REFUSALS.values()}
+    rules = {"max_hosts", "server_group", "aggregate_limit", "room", ZONE, FAULT_DOMAIN}
+    assert named == codes | rules | {"no_room", "affinity_group", "host_down"}
 
 
 def test_options_and_documentation_agree():
