@@ -69,6 +69,9 @@ def fit(guest: GuestNuma, host: HostNuma) -> NumaVerdict:
     found = search(guest, host, ordered(guest, host), allows if picky else anywhere)
     if isinstance(found, Stumbles):
         return _no_fit(guest, host, found, refusals)
+    if found.astray:
+        reason = "Nova loses track of its cells as it tries them, and pins CPUs of other cells"
+        return NumaVerdict(NO_FIT, "cells", reason)
     return _doubted(_fit(guest, host, found), guest, host)
 
 

@@ -41,9 +41,10 @@ Allows = Callable[[frozenset[int]], bool]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """For each guest cell a host cell and its place there."""
+    """For each guest cell a host cell and its place there. ``astray``: it has CPUs elsewhere."""
 
     cells: tuple[tuple[int, Place], ...]
+    astray: bool = False
 
 
 @dataclass(slots=True)
@@ -61,9 +62,11 @@ def search(
 ) -> Chosen | Stumbles:
     """The cells that Nova would take, or all that it would stumble over."""
     stumbles = Stumbles()
-    many = math.perm(len(order), len(guest.cells))
-    if many > PATIENCE or (_alike(guest) and allows is anywhere):
-        return match(guest, host, order, allows, stumbles) or stumbles
+    many, alike = math.perm(len(order), len(guest.cells)), _alike(guest)
+    if many > PATIENCE or alike:
+        possible = match(guest, host, order, allows, stumbles)
+        if many > PATIENCE or possible is None or allows is anywhere:
+            return possible or stumbles
     return walk(guest, host, order, allows, stumbles) or stumbles
 
 
@@ -176,13 +179,19 @@ def place(bed: Bed, wanted: GuestCell, reserve: int) -> Place | Misfit:
 @dataclass(slots=True)
 class Tried:
     """A guest's cell as Nova has it while it tries. ``number``: that of the host's cell where it
-    fitted last, and by which Nova remembers it; at first its own. ``size``: of its pages.
+    fitted last, and by which Nova remembers it; at first its own. ``size``: of its pages. ``at``:
+    the host's cell where its CPUs are.
     """
 
     wanted: GuestCell
     number: int
     size: int
     place: Place
+    at: int | None = None
+
+    def astray(self) -> bool:
+        """Would its CPUs be on another cell than its memory?"""
+        return bool(self.wanted.pinned_cpus) and self.at != self.number
 
     def last(self) -> Place:
         """What it was given, where it was put last."""
@@ -194,7 +203,7 @@ class Memory:
     """What Nova remembers: (host cell, number of the guest's cell) that fit, and that do not.
 
     Because the number changes, one guest cell meets what was found of another: then Nova misses a
-    choice that is there, or keeps CPUs of a cell where it tried before.
+    choice that is there, or takes one whose CPUs are where it tried before.
     """
 
     fit: set[tuple[int, int]] = field(default_factory=set)
@@ -222,7 +231,8 @@ def walk(
             if ids not in answers:
                 answers[ids] = allows(ids)
             if answers[ids]:
-                return Chosen(tuple((one.number, one.last()) for one in tried))
+                astray = any(one.astray() for one in tried)
+                return Chosen(tuple((one.number, one.last()) for one in tried), astray)
         same = _state(tried, memory) == before
         last = len(tried) - 1
         picks = _next(picks, min(depth, last) if same else last, len(order))
@@ -271,7 +281,7 @@ def _put(bed: Bed, one: Tried, reserve: int) -> Misfit | None:
     if isinstance(got, Misfit):
         return got
     if bed.pins:
-        one.number = bed.cell.id
+        one.number = one.at = bed.cell.id
     one.place = got
     return limits(bed, one.wanted)
 
