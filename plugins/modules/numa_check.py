@@ -132,7 +132,7 @@ verdicts:
   elements: dict
   contains:
     guest_id: {description: ID of the guest; empty for one of a flavor., type: str}
-    guest: {description: Name of the guest, or of flavor and image., type: str, sample: database}
+    guest: {description: "Name of the guest, or of flavor and image.", type: str, sample: database}
     host: {description: Name of the host., type: str, sample: cmp-2}
     result: {description: "V(fit), V(no_fit) or V(unknown).", type: str, sample: no_fit}
     code:
