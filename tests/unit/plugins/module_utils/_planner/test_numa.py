@@ -522,6 +522,14 @@ def test_nova_loses_track_of_cells_that_are_not_alike():
     assert "loses track" in verdict.reason
 
 
+def test_nova_takes_a_cell_for_one_that_fits_because_another_did():
+    """A cell of 9 CPUs on one of 8: it would pin them nowhere."""
+    eight = [cell(number, cpus=8) for number in range(8)]
+    verdict = fit(guest(1, 2, 3, 4, 5, 6, 7, 9), host(*eight))
+    assert (verdict.result, verdict.code) == (m.NO_FIT, "cells")
+    assert "pins CPUs of other cells" in verdict.reason
+
+
 def test_it_does_not_where_the_host_has_no_more_cells_than_the_guest():
     assert where(fit(UNEQUAL, host(SMALLER[0], LARGE))) == [0, 1]
 
