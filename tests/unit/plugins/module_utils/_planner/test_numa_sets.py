@@ -101,8 +101,9 @@ def test_reserved_pages():
         "node:0,size:2048,count:64",
         " node : 1 , size : 1GB , count : 2 ",
         "node:0,size:2MiB,count:32",
+        "node:2,size:4096B,count:1",
     ]
-    assert reserved_pages(texts) == {(0, 2048): 32, (1, 1048576): 2}
+    assert reserved_pages(texts) == {(0, 2048): 32, (1, 1048576): 2, (2, 4): 1}
 
 
 @pytest.mark.parametrize(
