@@ -64,7 +64,7 @@ def test_with_nova_conf_they_are_checked(module, nova_conf):
     )
     told = {row["code"]: row for row in found["cautions"]}
     assert {"tunnelled", "cap_below_max_parallel", "post_copy_network"} <= told.keys()
-    assert "runs 2 live migrations" in told["cap_below_max_parallel"]["text"]
+    assert "runs 2 at a time" in told["cap_below_max_parallel"]["text"]
     assert "walker" in told["post_copy_network"]["guests"]
     assert "nova.conf of the host" not in {row["what"] for row in found["not_seen"]}
     quiet = module(

@@ -26,7 +26,14 @@ PRIVATE = {
 }
 BESIDE = {"tune", "tune_ramp_seconds", "dirty_rate_seconds", "probe_address", "probe_interval_ms"}
 OWN = {
-    "host_drain": {"api_host", "plan_only", "report_dir", "fail_on_cautions", *BESIDE},
+    "host_drain": {
+        "api_host",
+        "plan_only",
+        "report_dir",
+        "fail_on_cautions",
+        "accepted_cautions",
+        *BESIDE,
+    },
     "host_return": {"api_host"},
 }
 MODULES = {

@@ -370,8 +370,8 @@ RULES: tuple[CautionRule, ...] = (
         "cap_below_max_parallel",
         several_live,
         when(lambda seen: 0 < cap(seen) < seen.options.max_parallel),
-        "nova-compute runs {cap} live migrations at a time, max_parallel is {max_parallel}: the"
-        " others wait in its queue, and hold their place on the destination",
+        "max_parallel is {max_parallel}, but nova-compute runs {cap} at a time: the others wait in"
+        " its queue, and hold their place on the destination",
         "lower max_parallel to {cap}, or raise [DEFAULT] max_concurrent_live_migrations and"
         " restart nova-compute",
         "Nova: nova/conf/compute.py: max_concurrent_live_migrations",

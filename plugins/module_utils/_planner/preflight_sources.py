@@ -55,6 +55,7 @@ SOURCES: dict[str, str] = {
     "nothing_fits": "Placement: GET /allocation_candidates",
     "not_offered": "Placement: GET /allocation_candidates; Nova: nova/scheduler/request_filter.py",
     "incompatible": f"{_OURS}: option incompatible; libvirt: virConnectCompareHypervisorCPU",
+    "numa": "Nova: nova/virt/hardware.py: numa_fit_instance_to_host",
     "destination_unfit": f"{_OURS}: the destination that was asked for",
     "plan_does_not_fit": f"{_OURS}: all guests together, by Placement's inventories",
     "shutoff": f"{_API}: resize (cold migration)",

@@ -215,7 +215,7 @@ def test_zero_stands_for_five_with_native_threads():
         options=m.Options(max_parallel=6),
         conf=conf((33, 0, 0), DEFAULT__max_concurrent_live_migrations=0),
     )
-    assert "runs 5 live migrations" in caution(seen, "cap_below_max_parallel").text
+    assert "runs 5 at a time" in caution(seen, "cap_below_max_parallel").text
 
 
 def test_what_was_not_seen_is_told_only_where_it_matters():
