@@ -8,7 +8,7 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -90,10 +90,7 @@ def check_fit(task: Task) -> dict[str, Any]:
     rooms = rooms_asked(params, topologies, nova, api)
     named = {room.host for room in rooms} if params["hosts"] is not None else set()
     wires = Wires(task.session.api("network")).of_guests(g.id for g in guests if g.id)
-    askers = [
-        _asker(guest, wires.get(guest.id, ()), api if guest.host in named else None)
-        for guest in guests
-    ]
+    askers = [_asker(guest, wires.get(guest.id, ()), api, named) for guest in guests]
     terms = Terms(params["affinity"], params["require"], params["together"], not named)
     pairs = check(askers, rooms, terms)
     _warn(task, rooms, pairs)
@@ -105,8 +102,8 @@ def check_fit(task: Task) -> dict[str, Any]:
     return result
 
 
-def _asker(guest: Guest, wires: Iterable[Wire], api: TopologyApi | None) -> Asker:
-    """``api``: to ask where its cells are; None when its own host is not asked about."""
+def _asker(guest: Guest, wires: Iterable[Wire], api: TopologyApi, named: Collection[str]) -> Asker:
+    """``named``: hosts that are asked about; where its cells are matters only on one of them."""
     told = {"id": guest.id, "name": guest.name, "flavor": guest.flavor_name, "host": guest.host}
     specs, properties = guest.extra_specs, guest.image_properties
     ports = [NumaPort(**asdict(wire)) for wire in wires]
@@ -117,8 +114,12 @@ def _asker(guest: Guest, wires: Iterable[Wire], api: TopologyApi | None) -> Aske
             option, remedy = f"guests.flavor: {guest.name}: {error.key}", "Correct it there"
             raise BadOption(option, error.value, error.reason, remedy) from error
         return Asker(**told, fault=f"{error.key}: {error.value!r} {error.reason}")
-    here = tuple(there for _cell, there in api.placed(guest.id)) if api else ()
-    return Asker(**told, request=request, here=here)
+    # No size in numbers: what it got where it runs binds it.
+    keeps = guest.vm_state != "stopped" and any(cell.page_size_kib < 0 for cell in request.cells)
+    asked = guest.id and (keeps or guest.host in named)
+    here = tuple(there for _cell, there in api.placed(guest.id)) if asked else ()
+    size = here[0].page_size_kib if keeps and here else 0
+    return Asker(**told, request=request, here=here, page_size_kib=size)
 
 
 def _warn(task: Task, rooms: Iterable[Room], pairs: Iterable[Pair]) -> None:

@@ -40,7 +40,8 @@ class Asker:
     """A guest, or one of a flavor that does not exist (``id`` "").
 
     ``fault``: why nothing can be asked for it: its flavor and image make no sense.
-    ``here``: its cells on the host ``host`` where it is.
+    ``here``: its cells on the host ``host`` where it is. ``page_size_kib``: of a guest that runs
+    and did not ask for a size in numbers, the size that it got and keeps; 0 if nothing binds it.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Asker:
     request: GuestNuma = NOTHING
     fault: str = ""
     here: tuple[CellFit, ...] = ()
+    page_size_kib: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,17 @@ def judge(asker: Asker, room: Room) -> tuple[NumaVerdict, str]:
     from_api = by_api(asker.request, room)
     if from_api.result == NO_FIT or room.numa is None:
         return from_api, API
-    return fit(asker.request, room.numa), HYPERVISOR
+    return _with_its_pages(asker, fit(asker.request, room.numa)), HYPERVISOR
+
+
+def _with_its_pages(asker: Asker, verdict: NumaVerdict) -> NumaVerdict:
+    """Live it keeps its page size (nova/compute/claims.py, _test_live_migration_page_size)."""
+    kept = asker.page_size_kib
+    got = verdict.cells[0].page_size_kib if verdict.cells else kept
+    if verdict.result != FIT or not kept or got == kept:
+        return verdict
+    reason = f"it would get pages of {got} KiB, and while it runs it keeps its pages of {kept} KiB"
+    return NumaVerdict(NO_FIT, "page_size", reason)
 
 
 def by_api(request: GuestNuma, room: Room) -> NumaVerdict:

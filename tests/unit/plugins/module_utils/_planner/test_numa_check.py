@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import numa_model as n
@@ -54,6 +56,20 @@ def room(name="cmp-2", numa=None, free=None, traits=()):
 
 def asker(name="g", request=None, **fields):
     return Asker(id=f"id-{name}", name=name, request=request or pinned(), **fields)
+
+
+@pytest.mark.parametrize(
+    ("kept", "result"), [(4, n.FIT), (2048, n.NO_FIT), (0, n.FIT)], ids=["same", "other", "stopped"]
+)
+def test_a_running_guest_keeps_the_page_size_that_it_got(kept, result):
+    cell = n.GuestCell(0, cpus=(0,), memory_mib=64, page_size_kib=n.SMALL_PAGES)
+    small = n.GuestNuma((cell,), vcpus=1, memory_mib=64)
+    there = replace(host(), cells=tuple(replace(c, shared_cpus=(0,)) for c in host().cells))
+    verdict, seen = judge(asker(request=small, page_size_kib=kept), room(numa=there))
+    assert (verdict.result, seen) == (result, HYPERVISOR)
+    if result == n.NO_FIT:
+        assert verdict.code == "page_size"
+        assert "pages of 4 KiB, and while it runs it keeps its pages of 2048 KiB" in verdict.reason
 
 
 # --- from the API alone ------------------------------------------------------------------
