@@ -10,7 +10,7 @@ _numa_fit_instance_cell, _pack_instance_onto_cores).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import (
     ANY_PAGES,
@@ -42,6 +42,11 @@ class Place:
     page_size_kib: int
     pinning: dict[int, int] = field(default_factory=dict)
     emulator_cpus: tuple[int, ...] = ()
+
+    def of(self, wanted: GuestCell) -> Place:
+        """The same for a guest's cell that asks for as much."""
+        pins = zip(sorted(wanted.pinned_cpus), self.pinning.values(), strict=True)
+        return replace(self, pinning=dict(pins))
 
 
 @dataclass(frozen=True, slots=True)

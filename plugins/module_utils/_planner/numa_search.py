@@ -77,12 +77,13 @@ def anywhere(_cells: frozenset[int]) -> bool:
 
 def _alike(guest: GuestNuma) -> bool:
     """Does it make no difference which of its cells is tried first?"""
-    demands = {
-        (len(cell.cpus), len(cell.pinned_cpus), cell.memory_mib, cell.page_size_kib)
-        for cell in guest.cells
-    }
+    demands = {_demand(cell) for cell in guest.cells}
     wish = any(cell.page_size_kib < 0 for cell in guest.cells)
     return len(demands) == 1 and not wish and guest.emulator_threads != "isolate"
+
+
+def _demand(cell: GuestCell) -> tuple[int, ...]:
+    return len(cell.cpus), len(cell.pinned_cpus), cell.memory_mib, cell.page_size_kib
 
 
 def reserve_of(guest: GuestNuma, position: int) -> int:
@@ -101,23 +102,38 @@ def match(
     stumbles: Stumbles,
 ) -> Chosen | None:
     """The first choice in order of cells that fit, each by itself. None when there is none."""
+    known: dict[tuple[int, ...], dict[int, Place]] = {}
     options: list[dict[int, Place]] = []
     for position, wanted in enumerate(guest.cells):
-        found: dict[int, Place] = {}
-        for index, cell in enumerate(order):
-            got = place(Bed(host, cell, guest), wanted, reserve_of(guest, position))
-            if isinstance(got, Misfit):
-                stumbles.note(position, cell.id, got)
-            else:
-                found[index] = got
-        options.append(found)
-        if not found:
+        demand = (*_demand(wanted), reserve_of(guest, position))
+        if demand not in known:
+            known[demand] = _places(guest, host, order, position, stumbles)
+        options.append(known[demand])
+        if not options[-1]:
             return None
     picks = _first(options, order, allows, (), set())
     if picks is None:
         return None
-    pairs = zip(picks, options, strict=True)
-    return Chosen(tuple((order[index].id, found[index]) for index, found in pairs))
+    trio = zip(guest.cells, picks, options, strict=True)
+    return Chosen(tuple((order[at].id, found[at].of(wanted)) for wanted, at, found in trio))
+
+
+def _places(
+    guest: GuestNuma,
+    host: HostNuma,
+    order: Sequence[HostCell],
+    position: int,
+    stumbles: Stumbles,
+) -> dict[int, Place]:
+    """Where in ``order`` a guest's cell fits."""
+    found: dict[int, Place] = {}
+    for index, cell in enumerate(order):
+        got = place(Bed(host, cell, guest), guest.cells[position], reserve_of(guest, position))
+        if isinstance(got, Misfit):
+            stumbles.note(position, cell.id, got)
+        else:
+            found[index] = got
+    return found
 
 
 def _first(
