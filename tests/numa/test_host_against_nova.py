@@ -9,10 +9,10 @@ Nova's own.
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,9 +64,11 @@ class Machine:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nova_objects() -> None:
+def configuration() -> Iterator[None]:
+    """Nova's configuration is one for the process: leave none behind."""
     objects.register_all()
-    logging.getLogger("nova").setLevel(logging.CRITICAL)
+    yield
+    CONF.reset()
 
 
 # --- hosts ---------------------------------------------------------------------------------------
