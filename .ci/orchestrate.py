@@ -41,6 +41,7 @@ PARTS = {
     "definitions": 900,
     "build-check": 900,
     "lab-unit": 1200,
+    "numa": 1200,
     "importer": 600,
     "compat": 600,
     "lint": 600,
