@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 HOSTS = ("cmp-1", "cmp-2", "cmp-3", "cmp-4")
-GUESTS, TRIALS = (4, 6), 6
+GUESTS, TRIALS = (5, 7), 8
 GROUPED, CHOSEN_BY_NOVA = 0.25, 0.25
 #: A guest may ask for much of a host: else nothing would ever be refused.
-FLOATING_MIB, PAGED_MIB = (256, 512, 1024, 3072), (256, 512, 1024)
+FLOATING_MIB, PAGED_MIB = (256, 1024, 3072, 5120), (256, 512, 1024)
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def _cells(dice: random.Random) -> Shape:
 
 def _pinned(dice: random.Random) -> Shape:
     specs = {"hw:cpu_policy": "dedicated"}
-    vcpus = dice.randint(1, 6)
+    vcpus = dice.randint(2, 6)
     if dice.random() < 0.3:
-        vcpus, specs["hw:numa_nodes"] = 2 * dice.randint(1, 5), "2"
+        vcpus, specs["hw:numa_nodes"] = 2 * dice.randint(2, 5), "2"
     threads = dice.choice(("", "", "prefer", "isolate", "require"))
     if threads:
         specs["hw:cpu_thread_policy"] = threads
