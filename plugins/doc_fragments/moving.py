@@ -210,6 +210,15 @@ options:
         all the same, and Nova or libvirt then refuses.
     type: dict
     default: {}
+  topologies:
+    description:
+      - What M(lowtide.compute.numa_info) returned as C(numa) of hosts to which guests may go, by
+        Nova's name of each. The plan then knows which guests with pinned CPUs, huge pages, NUMA
+        nodes or PCI devices each host's cells can take, one after the other.
+      - Of hosts that are not given, and of what was not seen there, nothing is assumed. The claim
+        on the destination has the last word.
+    type: dict
+    default: {}
   on_blocker:
     description:
       - What to do when the plan finds guests that cannot go. All of them are reported at once.

@@ -15,6 +15,9 @@ from dataclasses import fields
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import BadOption
+from ansible_collections.lowtide.compute.plugins.module_utils._numa_topologies import (
+    read_topologies,
+)
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     Exclusions,
     Options,
@@ -81,6 +84,7 @@ DRAIN_SPEC: dict[str, Any] = {
     "host": {"type": "str", "required": True},
     "destination": _spec("destinations", "str", choices=["scheduler", "planned"]),
     "incompatible": _spec("incompatible", "dict"),
+    "topologies": {"type": "dict", "default": {}},
     "on_blocker": _spec("on_blocker", "str", choices=["fail", "drain_the_rest"]),
     "shutoff": _spec("shutoff", "str", choices=["cold", "leave"]),
     "paused": _spec("paused", "str", choices=["live", "leave"]),
@@ -184,6 +188,7 @@ def read_options(params: Mapping[str, Any], **more: Any) -> Options:
     values = {name: params[option] for name, option in given.items() if option in params}
     values["live_migratable_pci_aliases"] = tuple(params["live_migratable_pci_aliases"])
     values["hypervisors"] = _hypervisors(params.get("hypervisors") or {})
+    values["topologies"] = read_topologies(params.get("topologies") or {})
     values["exclude"] = _exclusions(params.get("exclude") or {})
     values["profile"] = params.get("profile") or ""
     values["policy"] = _policy(params.get("policy") or {})

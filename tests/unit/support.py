@@ -8,6 +8,7 @@ The host that is drained is cmp-1; cmp-2 and cmp-3 have room for eight ordinary 
 from __future__ import annotations
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
+from ansible_collections.lowtide.compute.plugins.module_utils._planner import numa_model as n
 
 SOURCE = "cmp-1"
 
@@ -60,3 +61,27 @@ def survey(*guests: m.Guest, **fields) -> m.Survey:
         "rooms": (room(SOURCE), room("cmp-2"), room("cmp-3")),
     }
     return m.Survey(guests=guests, **(ordinary | fields))
+
+
+def pinned(guest_id: str = "g1", cpus: int = 2, **fields) -> m.Guest:
+    """A guest with CPUs of its own, in one cell."""
+    cell = n.GuestCell(0, pinned_cpus=tuple(range(cpus)), memory_mib=1024)
+    numa = n.GuestNuma((cell,), policy="dedicated", vcpus=cpus, memory_mib=1024)
+    return guest(guest_id, numa=numa, **fields)
+
+
+def cells(host: str, *cpus: int, **fields) -> n.HostNuma:
+    """A host with one cell for each number of dedicated CPUs, none of them taken."""
+    first, found = 0, []
+    for number, count in enumerate(cpus):
+        own = tuple(range(first, first + count))
+        first += count
+        found.append(
+            n.HostCell(
+                number,
+                dedicated_cpus=own,
+                siblings=tuple((cpu,) for cpu in own),
+                memory_mib=65536,
+            )
+        )
+    return n.HostNuma(host, tuple(found), devices=(), **fields)

@@ -102,7 +102,7 @@ ROOMS = (
     Room(UTILS + "_policy_audit", utils("_module _options _errors _planner _gateways _report")),
     Room(UTILS + "_module", utils("_host_module _errors _gateways"), ANSIBLE),
     Room(UTILS + "_host_module", utils("_errors _gateways.clock"), ANSIBLE),
-    Room(UTILS + "_options", utils("_errors _planner.model _planner.policy")),
+    Room(UTILS + "_options", utils("_errors _numa_topologies _planner.model _planner.policy")),
     Room(UTILS + "_service", utils("_errors _planner.mark _planner.model")),
     # The house proper.
     Room(UTILS + "_engine", utils("_planner _gateways _errors")),
@@ -113,6 +113,11 @@ ROOMS = (
     Room(
         UTILS + "_gateways.compat",
         utils("_gateways.hypervisor _planner.compat _errors"),
+    ),
+    Room(
+        UTILS + "_gateways.cloud",
+        utils("_gateways _planner.model _planner.numa_model _planner.numa_request _errors")
+        + utils("_planner.destinations _planner.eligibility"),
     ),
     Room(UTILS + "_gateways.config", utils("_gateways.files _errors")),
     Room(UTILS + "_gateways.files", utils("_planner.kept _errors")),

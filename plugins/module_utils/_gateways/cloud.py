@@ -8,7 +8,7 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -29,8 +29,13 @@ from ansible_collections.lowtide.compute.plugins.module_utils._gateways.placemen
     free_by_root,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.volume import Volume
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.wires import Wire, Wires
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.destinations import (
     traits_asked,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import (
+    has_numa_topology,
+    loses_link,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     COLD_UNCONFIRMED,
@@ -44,6 +49,12 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Scope,
     Service,
     Survey,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import GuestNuma
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_request import (
+    NumaPort,
+    NumaRequestError,
+    request_of,
 )
 
 #: Policies for which it matters where the other members are.
@@ -115,6 +126,7 @@ class OpenStackCloud:
         image: Image | None = None,
         *,
         has_shares: bool = False,
+        wires: Wires | None = None,
     ) -> None:
         self._nova = nova
         self._placement = placement
@@ -122,6 +134,7 @@ class OpenStackCloud:
         self._volume = volume
         self._image = image
         self._has_shares = has_shares
+        self._wires = wires
         self._last_host: dict[str, str] = {}
 
     # --- reads
@@ -133,7 +146,7 @@ class OpenStackCloud:
         survey = self._survey_of_host(scope) if scope.host else self._survey_of_guests(scope)
         services = self._nova.services()
         aggregates = self._nova.aggregates()
-        guests = self._with_surroundings(survey.guests, scope)
+        guests = self._with_cells(self._with_surroundings(survey.guests, scope))
         return replace(
             survey,
             services=services,
@@ -296,6 +309,12 @@ class OpenStackCloud:
             for guest in guests
         )
 
+    def _with_cells(self, guests: tuple[Guest, ...]) -> tuple[Guest, ...]:
+        """The guests with what they ask of cells; networks are looked up where that matters."""
+        wired = [guest.id for guest in guests if has_numa_topology(guest) or loses_link(guest)]
+        wires = self._wires.of_guests(wired) if self._wires and wired else {}
+        return tuple(replace(g, numa=_asked_of_cells(g, wires.get(g.id, ()))) for g in guests)
+
     def _policies_of(self, image_ids: Iterable[str]) -> dict[str, dict[str, str]]:
         if self._image is None:
             return {}
@@ -402,6 +421,16 @@ class OpenStackCloud:
         return roots[0]
 
 
+def _asked_of_cells(guest: Guest, wires: Iterable[Wire]) -> GuestNuma | None:
+    """``None`` for a guest whose flavor and image Nova would refuse by now."""
+    ports = [NumaPort(**asdict(wire)) for wire in wires]
+    specs, properties = guest.extra_specs, guest.image_properties
+    try:
+        return request_of(guest.vcpus, guest.ram_mib, specs, properties, ports)
+    except NumaRequestError:
+        return None
+
+
 def looks_like_uuid(text: str) -> bool:
     """32 hexadecimal digits, with or without dashes."""
     digits = text.replace("-", "")
@@ -420,4 +449,5 @@ def connect(session: Session) -> OpenStackCloud:
         Volume(session.api("block_storage")) if has_volumes else None,
         Image(session.api("image")) if has_images else None,
         has_shares=has_shares,
+        wires=Wires(session.api("network")),
     )

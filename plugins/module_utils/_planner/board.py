@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.claims import Claims
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.destinations import mates_on
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import Guest, Room
 
@@ -35,12 +36,14 @@ class Board:
         self._total: Counter[str] = Counter()
         for room in rooms:
             self._total.update({name: max(0, free) for name, free in room.free.items()})
+        self.claims = Claims(guests, rooms)
         self.shapes = {guest.id: self._shape(guest) for guest in guests}
 
     def _shape(self, guest: Guest) -> Shape:
         group = guest.group.id if guest.group else ""
         needs = tuple(sorted(guest.resources.items()))
-        return (needs, group, guest.host, tuple(self.hosts[guest.id]))
+        cells = self.claims.kind(guest.id)
+        return (needs, group, guest.host, cells, tuple(self.hosts[guest.id]))
 
     # --- moves
 
@@ -60,6 +63,7 @@ class Board:
 
     def _take(self, guest_id: str, host: str, sign: int) -> None:
         guest, free = self.guests[guest_id], self._free[host]
+        self.claims.change(guest_id, host, sign)
         for name, amount in guest.resources.items():
             free[name] = free.get(name, 0) - sign * amount
         if guest.group is not None:
@@ -74,7 +78,9 @@ class Board:
             return False
         group = guest.group
         hard = group is not None and group.policy == "anti-affinity"
-        return not hard or self.mates(guest, host) < group.max_server_per_host
+        if hard and self.mates(guest, host) >= group.max_server_per_host:
+            return False
+        return self.claims.fit(guest_id, host)
 
     def mates(self, guest: Guest, host: str) -> int:
         """Members of its group that are on the host, or are to be."""
@@ -104,7 +110,8 @@ class Board:
         """What tells this host, as it is now, from others that are open to the same guests."""
         groups = tuple(sorted(g for (g, where), n in self._mates.items() if where == host and n))
         counts = tuple(self._mates[group, host] for group in groups)
-        return (tuple(sorted(self._free[host].items())), groups, counts)
+        cells = self.claims.likeness(host)
+        return (tuple(sorted(self._free[host].items())), groups, counts, cells)
 
     def on(self, host: str) -> list[str]:
         return [guest_id for guest_id, where in self.where.items() if where == host]

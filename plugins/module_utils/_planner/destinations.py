@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import Guest, Room
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa import fit
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import NO_FIT
 
 Test = Callable[[Guest, Room, Room | None], bool]
 
@@ -58,6 +60,18 @@ def placement_offers(guest: Guest, room: Room, _home: Room | None = None) -> boo
     return guest.candidates is None or room.host in guest.candidates
 
 
+def numa_allows(guest: Guest, room: Room, _home: Room | None = None) -> bool:
+    """Cells and devices, where those of the host were seen: what is unknown is left to Nova."""
+    if room.numa is None or guest.numa is None or not wants_cells(guest):
+        return True
+    return fit(guest.numa, room.numa).result != NO_FIT
+
+
+def wants_cells(guest: Guest) -> bool:
+    """Does it ask for cells, or for devices, which are in cells?"""
+    return guest.numa is not None and bool(guest.numa.cells or guest.numa.devices)
+
+
 #: In the order in which the rules ask, so that the reason is the first thing in the way.
 TESTS: tuple[Test, ...] = (
     in_zone,
@@ -65,6 +79,7 @@ TESTS: tuple[Test, ...] = (
     group_allows,
     has_room,
     placement_offers,
+    numa_allows,
 )
 
 
@@ -86,3 +101,14 @@ def traits_asked(guest: Guest) -> tuple[str, ...]:
             if key.startswith("trait:") and wish in ("required", "forbidden"):
                 asked[key.removeprefix("trait:")] = "!" if wish == "forbidden" else ""
     return tuple(f"{sign}{trait}" for trait, sign in sorted(asked.items()))
+
+
+def cells_in_the_way(guest: Guest, rooms: tuple[Room, ...]) -> str:
+    """Why the first few of these hosts cannot take it, in Nova's terms."""
+    misfits = [
+        f"{room.host}: {fit(guest.numa, room.numa).reason}"
+        for room in rooms
+        if guest.numa and room.numa and not numa_allows(guest, room)
+    ]
+    more = f"; and {len(misfits) - 3} more" if len(misfits) > 3 else ""
+    return "; ".join(misfits[:3]) + more

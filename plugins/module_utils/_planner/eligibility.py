@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.destinations import (
     TESTS,
     Test,
+    cells_in_the_way,
     group_allows,
     has_room,
     home_of,
     hypervisor_allows,
     in_zone,
     is_open,
+    numa_allows,
     placement_offers,
     roomiest,
     traits_asked,
@@ -543,6 +545,13 @@ RULES: tuple[Rule, ...] = (
         "give a host the traits and aggregates that flavor and image ask for, or exclude the guest",
     ),
     Rule(
+        "numa",
+        _no_destination(numa_allows),
+        BLOCKED,
+        "its cells or devices fit no host that could take it otherwise ({cells})",
+        "free processors, pages or devices in one cell of a host, or exclude the guest",
+    ),
+    Rule(
         "incompatible",
         _nobody_takes_it_as_it_runs,
         BLOCKED,
@@ -580,6 +589,7 @@ DESTINATION_CODES = frozenset(
         "anti_affinity",
         "nothing_fits",
         "not_offered",
+        "numa",
         "incompatible",
         "destination_unfit",
         "plan_does_not_fit",
@@ -595,6 +605,9 @@ def judge(guest: Guest, context: Context) -> Verdict:
     rule = next(r for r in RULES if r.applies(guest, context))
     method = rule.method if isinstance(rule.method, str) else rule.method(guest, context)
     words = _words(guest, context)
+    if rule.code == "numa":
+        others = (room for room in context.rooms or () if _is_other(room, guest))
+        words["cells"] = cells_in_the_way(guest, tuple(others))
     return Verdict(
         method=method,
         code=rule.code,

@@ -371,6 +371,7 @@ class Options:
     on_unreachable: str = "report"
     unreachable_ms: float = 5000.0
     destinations: str = "scheduler"
+    topologies: Mapping[str, HostNuma] = field(default_factory=dict)
     incompatible: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -442,7 +443,8 @@ class Estimate:
 class PlanEntry:
     """One guest of the plan. ``destinations``: hosts it could go to, the best first.
 
-    ``placed``: the host that the plan as a whole has for it, "" where it has none.
+    ``placed``: the host that the plan as a whole has for it, "" where it has none. ``asked``: the
+    host that Nova will be asked for, "" where its scheduler chooses.
     """
 
     guest: Guest
@@ -450,6 +452,7 @@ class PlanEntry:
     estimate: Estimate
     destinations: tuple[str, ...] = ()
     placed: str = ""
+    asked: str = ""
     policy: Policy = Policy()
 
 

@@ -28,6 +28,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Options,
     Plan,
     PlanEntry,
+    Room,
     Shortage,
     Survey,
     Verdict,
@@ -57,6 +58,7 @@ def newest_by_guest(migrations: Iterable[Migration]) -> dict[str, Migration]:
 
 def make_plan(survey: Survey, options: Options, since: str = "") -> Plan:
     """Judge, place and order every guest of the survey. ``since``: see eligibility.Context."""
+    survey = replace(survey, rooms=tuple(_with_cells(room, options) for room in survey.rooms))
     newest = newest_by_guest((*survey.migrations, *survey.finished))
     contexts = {
         guest.id: Context(
@@ -86,6 +88,17 @@ def make_plan(survey: Survey, options: Options, since: str = "") -> Plan:
     )
 
 
+def _with_cells(room: Room, options: Options) -> Room:
+    numa = options.topologies.get(room.host)
+    return replace(room, numa=numa) if numa is not None else room
+
+
+def bound_for(entry: PlanEntry, host: str, options: Options) -> PlanEntry:
+    """The entry with its place in the plan."""
+    asked = host if options.destinations == "planned" else ""
+    return replace(entry, placed=host, asked=asked)
+
+
 def _placed(
     entries: tuple[PlanEntry, ...], contexts: Mapping[str, Context], together: Context
 ) -> tuple[tuple[PlanEntry, ...], Shortage]:
@@ -101,7 +114,7 @@ def _placed(
     return tuple(
         _entry(e.guest, squeezed[e.guest.id], judge(e.guest, squeezed[e.guest.id]))
         if e.guest.id in squeezed
-        else replace(e, placed=found.hosts.get(e.guest.id, ""))
+        else bound_for(e, found.hosts.get(e.guest.id, ""), together.options)
         for e in entries
     ), found.shortage
 

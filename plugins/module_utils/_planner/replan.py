@@ -10,6 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
+    HOLDING,
+    MOVED,
+    UNVERIFIED,
+    VERIFYING,
     WAITING,
     Event,
     Guest,
@@ -20,7 +24,18 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     PlanEntry,
     Survey,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._planner.plan import make_plan
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa import fit, take
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import (
+    NO_FIT,
+    HostNuma,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.plan import (
+    bound_for,
+    make_plan,
+)
+
+#: Phases of guests that have a claim on their destination, or are about to.
+TAKING = HOLDING | {VERIFYING, MOVED, UNVERIFIED}
 
 
 def replan(
@@ -32,6 +47,7 @@ def replan(
     new plan keeps its old one: Nova's scheduler is asked about that, too, and has the last word.
     """
     guests = tuple(_barred(guest, survey, ledger.moves.get(guest.id)) for guest in survey.guests)
+    options = replace(options, topologies=_claimed(plan, options, ledger))
     fresh = make_plan(replace(survey, guests=guests), options, ledger.since)
     found = {entry.guest.id: entry for entry in fresh.entries}
     entries, events = [], []
@@ -39,7 +55,7 @@ def replan(
         move, new = ledger.moves.get(entry.guest.id), found.get(entry.guest.id)
         if move and new and move.phase == WAITING and new.placed not in ("", entry.placed):
             events.append(_told(move, entry, new, now))
-            entry = replace(entry, placed=new.placed, destinations=new.destinations)
+            entry = replace(bound_for(entry, new.placed, options), destinations=new.destinations)
         entries.append(entry)
     moves = {
         guest_id: replace(move, replanned=move.attempts) if guest_id in ledger.overtaken else move
@@ -47,6 +63,19 @@ def replan(
     }
     after = replace(ledger, moves=moves, overtaken=())
     return replace(plan, entries=tuple(entries)), after, tuple(events)
+
+
+def _claimed(plan: Plan, options: Options, ledger: Ledger) -> dict[str, HostNuma]:
+    """The hosts' cells, seen before the run, with what this run's guests have taken since."""
+    cells = dict(options.topologies)
+    asks = {entry.guest.id: entry.guest.numa for entry in plan.entries}
+    gone = [mv for mv in ledger.moves.values() if mv.phase in TAKING and mv.destination in cells]
+    for move in sorted(gone, key=lambda mv: mv.started_at):
+        numa, host = asks.get(move.guest_id), cells[move.destination]
+        verdict = fit(numa, host) if numa else None
+        if verdict is not None and verdict.result != NO_FIT:
+            cells[move.destination] = take(numa, host, verdict, move.guest_id)
+    return cells
 
 
 def _barred(guest: Guest, survey: Survey, move: Move | None) -> Guest:

@@ -111,7 +111,7 @@ def _planned(entry: PlanEntry) -> Row:
         "notes": list(verdict.notes),
         "addresses": list(guest.addresses),
         "from": guest.host,
-        "to": "",
+        "to": entry.asked,
         "attempts": 0,
         "seconds": None,
         "bytes": None,

@@ -48,6 +48,15 @@ def test_who_chooses_destinations_is_no_destination(who):
     assert (options.destinations, options.destination) == (who, "")
 
 
+def test_topologies_are_checked():
+    cell = {"id": 0, "dedicated_cpus": [1, 2], "memory_mib": 1024}
+    given = {"cmp-2": {"host": "cmp-2", "cells": [cell]}}
+    read = read_options(DEFAULTS | {"topologies": given}).topologies
+    assert read["cmp-2"].cells[0].dedicated_cpus == (1, 2)
+    with pytest.raises(BadOption, match=r"topologies\.cmp-2"):
+        read_options(DEFAULTS | {"topologies": {"cmp-2": "two cells"}})
+
+
 def test_every_number_has_a_range():
     specs = (DRAIN_SPEC | WATCH_SPEC).items()
     numbers = {name for name, spec in specs if spec["type"] in ("int", "float")}

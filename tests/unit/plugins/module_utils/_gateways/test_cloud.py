@@ -13,6 +13,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud import OpenStackCloud
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.wires import Wire
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     Binding,
     Group,
@@ -325,3 +326,31 @@ def test_hosts_that_are_no_single_compute_node():
     nova.roots = {}
     with pytest.raises(NotFound, match="no compute node"):
         made(nova).host_allocations("cmp-1")
+
+
+class FakeWires:
+    """Every guest has an SR-IOV port."""
+
+    def __init__(self):
+        self.asked = []
+
+    def of_guests(self, guest_ids):
+        self.asked += guest_ids
+        return {each: (Wire("direct", "physnet1"),) for each in guest_ids}
+
+
+def test_what_guests_ask_of_cells_is_known():
+    guests = [
+        guest("g1", vcpus=2, extra_specs={"hw:cpu_policy": "dedicated"}),
+        guest("g2", extra_specs={"hw:numa_nodes": "none"}),
+        guest("g3", pinned_availability_zone=""),
+    ]
+    wires = FakeWires()
+    cloud = OpenStackCloud(FakeNova(guests), FakePlacement(), FakeNetwork(), wires=wires)
+    seen = {each.id: each.numa for each in cloud.survey(HOST).guests}
+    assert seen["g1"].cells[0].pinned_cpus == (0, 1)
+    assert [each.physical_network for each in seen["g1"].devices] == ["physnet1"]
+    assert seen["g2"] is None
+    assert seen["g3"].cells == seen["g3"].devices == ()
+    # Whom networks cannot keep from a host is not looked up.
+    assert wires.asked == ["g1", "g2"]

@@ -17,7 +17,8 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.capacity 
     words,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import Context
-from tests.unit.support import SOURCE, guest, resources, room
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa import fit, take
+from tests.unit.support import SOURCE, cells, guest, pinned, resources, room
 
 
 def placed(guests, *rooms, **options) -> dict[str, str]:
@@ -285,3 +286,55 @@ def test_a_soft_group_is_kept_together_where_it_can_be():
     soft = group(policy="soft-affinity", g1=SOURCE, g2=SOURCE, other="cmp-3")
     guests = [guest(each, group=soft) for each in ("g1", "g2")]
     assert set(placed(guests, room("cmp-2", 8), room("cmp-3", 2)).values()) == {"cmp-3"}
+
+
+# --- cells -------------------------------------------------------------------------------
+
+
+def test_cells_are_filled_one_after_the_other():
+    guests = [pinned(f"g{i}", 3) for i in range(3)]
+    # Twelve CPUs would be enough for four of them; one host's cells take one each.
+    small = room("cmp-2", 9, numa=cells("cmp-2", 4, 4, 4))
+    large = room("cmp-3", 5, numa=cells("cmp-3", 5))
+    assert sorted(placed(guests, small).values()) == ["cmp-2"] * 3
+    assert sorted(placed(guests, large).values()) == ["", "", "cmp-3"]
+    assert "" not in placed(guests, room("cmp-2", 9, numa=cells("cmp-2", 4, 4)), large).values()
+
+
+def test_who_needs_one_large_cell_is_not_kept_out_by_who_does_not():
+    guests = [pinned("a", 2), pinned("b", 2), pinned("c", 6)]
+    rooms = (
+        room("cmp-2", 9, numa=cells("cmp-2", 6)),
+        room("cmp-3", 5, numa=cells("cmp-3", 2, 2)),
+    )
+    assert placed(guests, *rooms) == {"a": "cmp-3", "b": "cmp-3", "c": "cmp-2"}
+
+
+def test_cells_that_nobody_saw_take_all():
+    guests = [pinned(f"g{i}", 3) for i in range(3)]
+    assert set(placed(guests, room("cmp-2", 9)).values()) == {"cmp-2"}
+
+
+def test_no_amount_helps_who_finds_no_cell():
+    guests = [pinned(f"g{i}", 3) for i in range(2)]
+    rooms = (room("cmp-2", 9, numa=cells("cmp-2", 5)),)
+    found = place(guests, Context(m.Options(), SOURCE, rooms=rooms))
+    assert found.shortage == m.Shortage(("g1",), {"cmp-2": {}}, least=True)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=6),
+    st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=2), min_size=1, max_size=3),
+)
+def test_the_claims_of_a_plan_fit_in_the_order_of_their_arrival(sizes, hosts):
+    guests = [pinned(f"g{i}", size) for i, size in enumerate(sizes)]
+    names = [f"cmp-{i + 2}" for i in range(len(hosts))]
+    topologies = {name: cells(name, *each) for name, each in zip(names, hosts, strict=True)}
+    found = placed(guests, *(room(name, 9, numa=topologies[name]) for name in names))
+    for each in guests:
+        host = found[each.id]
+        if host:
+            verdict = fit(each.numa, topologies[host])
+            assert verdict.result == "fit"
+            topologies[host] = take(each.numa, topologies[host], verdict)

@@ -30,7 +30,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibili
     judge,
     loses_link,
 )
-from tests.unit.support import SOURCE, guest, migration, resources, room
+from tests.unit.support import SOURCE, cells, guest, migration, pinned, resources, room
 
 RUN_BEGAN = "2026-11-20T03:15:00"
 NONE: Mapping[str, Any] = MappingProxyType({})
@@ -334,6 +334,13 @@ CASES = {
         guest(candidates=(SOURCE, "cmp-9"), extra_specs={"trait:CUSTOM_GOLD": "required"}),
         m.BLOCKED,
         miss=guest(candidates=("cmp-3",)),
+        gives="active",
+    ),
+    "numa": Case(
+        pinned("g1", 4),
+        m.BLOCKED,
+        sees={"rooms": (room("cmp-2", numa=cells("cmp-2", 3, 3)),)},
+        miss_sees={"rooms": (room("cmp-2", numa=cells("cmp-2", 3, 4)),)},
         gives="active",
     ),
     "incompatible": Case(
@@ -795,6 +802,14 @@ def test_traits_that_are_asked_for():
     assert found == ("!A", "CUSTOM_C", "HW_B")
     blocked = judge(guest(extra_specs=specs, candidates=()), context())
     assert "(!A, HW_B)" in blocked.reason
+
+
+def test_a_guest_that_fits_no_cell_is_told_why():
+    rooms = tuple(room(f"cmp-{i}", numa=cells(f"cmp-{i}", 3)) for i in range(2, 7))
+    reason = judge(pinned("g1", 4), context(rooms=rooms)).reason
+    assert "cmp-2: cell 0: it has 3 dedicated CPUs, 4 needed; cmp-3: " in reason
+    assert "cmp-5" not in reason
+    assert "; and 2 more)" in reason
 
 
 # --- notes -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.plan impo
     make_plan,
     newest_by_guest,
 )
-from tests.unit.support import SOURCE, guest, migration, room, survey
+from tests.unit.support import SOURCE, cells, guest, migration, pinned, room, survey
 
 GIB = 1 << 30
 
@@ -164,3 +164,26 @@ def test_every_guest_is_in_the_plan_once_and_sums_agree(states, places, parallel
     total = sum(e.estimate.seconds for e in moving)
     assert total / parallel - 0.1 <= plan.seconds <= total + 0.1
     assert all(e.destinations == ("cmp-2",) for e in moving)
+
+
+def test_who_is_squeezed_out_is_told_what_is_missing():
+    guests = [guest(f"g{i}") for i in range(3)]
+    plan = make_plan(survey(*guests, rooms=(room("cmp-2", 2),)), m.Options())
+    (left,) = plan.blockers
+    assert plan.shortage == m.Shortage(
+        (left.guest.id,), {"cmp-2": {"DISK_GB": 1, "MEMORY_MB": 1024, "VCPU": 1}}, least=True
+    )
+    assert "1 DISK_GB and 1024 MEMORY_MB and 1 VCPU more on cmp-2 would do" in left.verdict.reason
+
+
+@pytest.mark.parametrize(("who", "asked"), [("planned", "cmp-2"), ("scheduler", "")])
+def test_the_plan_names_a_host_for_each(who, asked):
+    plan = make_plan(survey(guest(), rooms=(room("cmp-2"),)), m.Options(destinations=who))
+    assert (plan.entries[0].placed, plan.entries[0].asked) == ("cmp-2", asked)
+
+
+def test_topologies_tell_which_cells_are_free():
+    seen = survey(pinned("g1", 4), rooms=(room("cmp-2", 9), room("cmp-3", 8)))
+    topologies = {"cmp-2": cells("cmp-2", 3, 3), "cmp-3": cells("cmp-3", 4)}
+    assert make_plan(seen, m.Options()).entries[0].placed == "cmp-2"
+    assert make_plan(seen, m.Options(topologies=topologies)).entries[0].placed == "cmp-3"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import model as m
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.plan import make_plan
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.replan import replan
-from tests.unit.support import SOURCE, guest, room, survey
+from tests.unit.support import SOURCE, cells, guest, pinned, room, survey
 
 PLANNED = m.Options(destinations="planned")
 ROOMS = (room(SOURCE), room("cmp-2", 3), room("cmp-3", 2))
@@ -70,5 +70,24 @@ def test_the_rest_of_the_plan_stays_as_it_was():
     plan = make_plan(survey(guest(), rooms=ROOMS), PLANNED)
     ledger = m.Ledger(moves={"g1": move(attempts=1, tried=("cmp-2",))}, overtaken=("g1",))
     fresh, _after, _events = replan(plan, survey(guest(), rooms=ROOMS), PLANNED, ledger, 7.0)
-    unchanged = replace(fresh.entries[0], placed="cmp-2", destinations=plan.entries[0].destinations)
+    before = plan.entries[0]
+    where = {"placed": "cmp-2", "asked": "cmp-2", "destinations": before.destinations}
+    unchanged = replace(fresh.entries[0], **where)
     assert replace(fresh, entries=(unchanged,)) == plan
+
+
+def test_cells_that_were_taken_meanwhile_count():
+    guests = [pinned("g1"), pinned("g2"), pinned("g3")]
+    options = replace(PLANNED, topologies={each: cells(each, 2) for each in ("cmp-2", "cmp-3")})
+    plan = make_plan(survey(*guests, rooms=(*ROOMS, room("cmp-4", 1))), options)
+    assert "" not in placed(plan).values()
+    moved = [
+        move("g1", m.MOVED, destination="cmp-2", started_at=1.0),
+        move("g2", attempts=1, tried=("cmp-4",)),
+    ]
+    ledger = m.Ledger(moves={each.guest_id: each for each in moved}, overtaken=("g2",))
+    # By the topologies of before, cmp-2 would be the better place.
+    seen = survey(guests[1], rooms=(room(SOURCE), room("cmp-2", 9), room("cmp-3", 2)))
+    plan = replace(plan, entries=tuple(replace(e, placed="cmp-4") for e in plan.entries))
+    fresh, _after, _events = replan(plan, seen, options, ledger, 7.0)
+    assert placed(fresh)["g2"] == "cmp-3"
