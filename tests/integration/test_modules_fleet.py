@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,19 @@ def test_bad_input_is_named_with_a_remedy(failing, options, code, said):
 def test_two_ways_to_choose_hosts_are_one_too_many(failing):
     outcome = failing("nova_fleet_info", hosts=["cmp-1"], aggregate="big")
     assert "mutually exclusive" in outcome["msg"]
+
+
+def test_the_playbook_prints_the_batches(lab):
+    command = [
+        *("ansible-playbook", "lowtide.compute.fleet_plan"),
+        *("-e", "os_cloud=lab", "-e", "fleet_max_hosts=3", "-e", '{"fleet_hosts": ["cmp-3"]}'),
+    ]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
+    environment["OS_CLIENT_CONFIG_FILE"] = str(lab.clouds_file)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 host, 0 guests: 1 batch" in done.stdout
+    assert "1      cmp-3  0       0s" in done.stdout
+    assert "changed=0" in done.stdout
