@@ -240,7 +240,7 @@ guests:
     notes: {description: What to know about its move., type: list, elements: str}
     addresses: {description: Its IP addresses., type: list, elements: str, sample: [10.0.0.7]}
     from: {description: Where it was., type: str, sample: cmp-3}
-    to: {description: Where it is now., type: str, sample: cmp-7}
+    to: {description: Where it is now; in check mode where it is planned to go., type: str}
     attempts: {description: How often it was tried., type: int, sample: 1}
     seconds: {description: Seconds that its move took., type: float, sample: 42.3}
     bytes: {description: Bytes that were copied., type: int}

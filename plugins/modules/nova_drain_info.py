@@ -197,7 +197,7 @@ guests:
     notes: {description: What to know about its move., type: list, elements: str}
     addresses: {description: Its IP addresses., type: list, elements: str, sample: [10.0.0.7]}
     from: {description: Where it is., type: str, sample: cmp-3}
-    to: {description: Where it goes; empty because Nova's scheduler decides., type: str}
+    to: {description: Where it goes; empty where Nova's scheduler decides., type: str}
     attempts: {description: Always 0., type: int}
     seconds: {description: Always null., type: float}
     bytes: {description: Always null., type: int}

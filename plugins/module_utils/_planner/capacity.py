@@ -127,4 +127,8 @@ def words(shortage: Shortage) -> str:
     for host, missing in sorted(shortage.missing.items()):
         amounts = [f"{amount} {name}" for name, amount in sorted(missing.items())]
         parts.append(f"{' and '.join(amounts)} more on {host}" if amounts else "another host")
-    return ", ".join(dict.fromkeys(parts)) + " would do" if parts else ""
+    if not parts:
+        return ""
+    # A host more may not be needed where the search ended too early.
+    unsure = "" if shortage.least else ", if there is no other way to place all: not all were tried"
+    return ", ".join(dict.fromkeys(parts)) + " would do" + unsure

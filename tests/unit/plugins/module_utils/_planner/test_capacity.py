@@ -273,6 +273,7 @@ def test_a_search_that_did_not_end_proves_nothing():
     found = place(guests, Context(m.Options(), SOURCE, rooms=rooms))
     assert found.shortage.guests
     assert not found.shortage.least
+    assert words(found.shortage).endswith("not all were tried")
 
 
 def test_a_soft_group_is_spread_where_it_can_be():
