@@ -100,7 +100,9 @@ class Ground:
     def seconds(self, host: str, places: int) -> float:
         """To move them all, ``places`` at a time, the longest first."""
         each = [
-            self.kinds[load.kind].seconds for load in self.loads_of(host) for _ in range(load.count)
+            self.kinds[load.kind].seconds
+            for load in self.loads_of(host)
+            for _guest in range(load.count)
         ]
         return makespan(sorted(each, reverse=True), places)
 
