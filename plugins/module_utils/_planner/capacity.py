@@ -15,9 +15,8 @@ a plan not fit; beyond them it is likely, and not proven, that it does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.board import Board
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.eligibility import (
@@ -86,14 +85,22 @@ def _ways(board: Board) -> Iterator[tuple[list[str], Choice]]:
 
 def _fewer(board: Board, left: int) -> Iterator[tuple[str, ...]]:
     """Everybody; then everybody but one, the smallest first; and so on, while it is less."""
-    smallest = by_size(board, board.guests)[::-1]
+    kinds: dict[object, list[str]] = {}
+    for guest_id in by_size(board, board.guests)[::-1]:
+        kinds.setdefault(board.shapes[guest_id], []).append(guest_id)
     for number in range(left):
-        seen: set[tuple[object, ...]] = set()
-        for leaving in combinations(smallest, number):
-            kind = tuple(sorted((board.shapes[each] for each in leaving), key=repr))
-            if kind not in seen:
-                seen.add(kind)
-                yield tuple(each for each in board.guests if each not in leaving)
+        for leaving in _leaving(list(kinds.values()), number):
+            yield tuple(each for each in board.guests if each not in leaving)
+
+
+def _leaving(kinds: Sequence[Sequence[str]], number: int) -> Iterator[frozenset[str]]:
+    """Every choice of so many guests; which of those that are alike makes no difference."""
+    if not number:
+        yield frozenset()
+    elif sum(map(len, kinds)) >= number:
+        for taken in range(min(number, len(kinds[0])), -1, -1):
+            for others in _leaving(kinds[1:], number - taken):
+                yield others.union(kinds[0][:taken])
 
 
 def _missing(board: Board, left: Iterable[str]) -> dict[str, dict[str, int]]:
