@@ -112,7 +112,7 @@ def populations(count: int, seed: int) -> Iterator[Population]:
         dice = random.Random(f"{seed}/{number}")
         wishes = tuple(_wish(dice, f"g{number:03d}-{one}") for one in range(dice.randint(*GUESTS)))
         trials = []
-        for _ in range(TRIALS):
+        for _trial in range(TRIALS):
             guest = dice.choice(wishes).name
             chosen = dice.random() < CHOSEN_BY_NOVA
             turn = dice.randrange(len(HOSTS) - 1)

@@ -74,5 +74,6 @@ def _mistyped(hint: Any, value: Any, path: str) -> Iterator[str]:
     elif origin is Mapping:
         for item in value.values():
             yield from _mistyped(args[1], item, path)
-    elif type(value) is not hint:
+    # A truth value is a number to isinstance().
+    elif not isinstance(value, hint) or isinstance(value, bool) is not (hint is bool):
         yield f"{path} is {value!r}, not of the type {hint.__name__}"

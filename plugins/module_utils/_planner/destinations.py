@@ -15,7 +15,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa import fit
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import NO_FIT
 
-Test = Callable[[Guest, Room, Room | None], bool]
+Test = Callable[[Guest, Room, "Room | None"], bool]
 
 
 def is_open(room: Room) -> bool:

@@ -32,7 +32,8 @@ SPLIT = {SHARED: "0-1,8-9,4-5,12-13", DEDICATED: "2-3,10-11,6-7,14-15"}
 PINNED = Metadata({"hw:cpu_policy": "dedicated"})
 
 
-def rules(texts=SPLIT, **more):
+def rules(texts=None, **more):
+    texts = SPLIT if texts is None else texts
     return numa_host.Rules(cpu_sets(texts, ONLINE, ONLINE), **more)
 
 
@@ -222,8 +223,8 @@ OFFERS = [
 ALIASES = [{"name": "t4", "vendor_id": "10de", "product_id": "1eb8"}]
 
 
-def hardware(*domains, specs=OFFERS):
-    decided = rules(offers=offers(specs), aliases=aliases(ALIASES))
+def hardware(*domains, specs=None):
+    decided = rules(offers=offers(OFFERS if specs is None else specs), aliases=aliases(ALIASES))
     return numa_host.devices(nodes(TEXTS), decided, [*map(domain, domains)])
 
 
