@@ -210,6 +210,13 @@ options:
         all the same, and Nova or libvirt then refuses.
     type: dict
     default: {}
+  avoid:
+    description:
+      - Hosts (by Nova's names) that get no guest of this one, such as those that are drained next.
+      - Needs O(destination=planned), as Nova's scheduler does not know about it.
+    type: list
+    elements: str
+    default: []
   topologies:
     description:
       - What M(lowtide.compute.numa_info) returned as C(numa) of hosts to which guests may go, by

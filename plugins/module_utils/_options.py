@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -84,6 +84,7 @@ DRAIN_SPEC: dict[str, Any] = {
     "host": {"type": "str", "required": True},
     "destination": _spec("destinations", "str", choices=["scheduler", "planned"]),
     "incompatible": _spec("incompatible", "dict"),
+    "avoid": _spec("avoid", "list", elements="str"),
     "topologies": {"type": "dict", "default": {}},
     "on_blocker": _spec("on_blocker", "str", choices=["fail", "drain_the_rest"]),
     "shutoff": _spec("shutoff", "str", choices=["cold", "leave"]),
@@ -194,6 +195,7 @@ def read_options(params: Mapping[str, Any], **more: Any) -> Options:
     values["policy"] = _policy(params.get("policy") or {})
     values["dirty_rates"] = _dirty_rates(params.get("dirty_rates") or {})
     values["incompatible"] = _incompatible(params)
+    values["avoid"] = _avoid(params)
     return Options(**{**values, **more})
 
 
@@ -262,15 +264,26 @@ def _incompatible(params: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
             option, remedy = f"incompatible.{guest_id}", "Give a list of Nova's names of hosts"
             raise BadOption(option, hosts, "is no list of hosts", remedy)
     hindered = sorted(guest_id for guest_id, hosts in given.items() if hosts)
-    if hindered and params["destination"] != "planned":
+    _needs_planned(params, "incompatible", hindered)
+    return {guest_id.lower(): tuple(given[guest_id]) for guest_id in hindered}
+
+
+def _avoid(params: Mapping[str, Any]) -> tuple[str, ...]:
+    hosts = tuple(exact_host(name, "avoid") for name in params.get("avoid") or ())
+    _needs_planned(params, "avoid", hosts)
+    return hosts
+
+
+def _needs_planned(params: Mapping[str, Any], option: str, value: Sequence[str]) -> None:
+    """Raise BadOption for what only a plan that names destinations can heed."""
+    if value and params["destination"] != "planned":
         raise BadOption(
-            "incompatible",
-            hindered,
+            option,
+            value,
             f"needs destination: planned, and it is {params['destination']}: Nova's scheduler does"
-            " not know what they are",
+            " not know about it",
             "Set destination: planned",
         )
-    return {guest_id.lower(): tuple(given[guest_id]) for guest_id in hindered}
 
 
 def _dirty_rates(given: Mapping[str, Any]) -> dict[str, float]:

@@ -504,7 +504,7 @@ RULES: tuple[Rule, ...] = (
         "no_other_host",
         _no_destination(),
         BLOCKED,
-        "there is no other host that is up and enabled",
+        "there is no other host that is up, enabled and not to be avoided",
         "add a host or enable one (openstack compute service set --enable), or exclude the guest",
     ),
     Rule(
@@ -555,7 +555,8 @@ RULES: tuple[Rule, ...] = (
         "incompatible",
         _nobody_takes_it_as_it_runs,
         BLOCKED,
-        "every other host that it could go to lacks its CPU or its machine type ({incompatible})",
+        "no other host that it could go to can take it as it runs ({incompatible}), for lack of"
+        " its CPU, its machine type or its cells",
         "add or enable a host that has them (docs/compatibility.md); or stop the guest, or"
         " exclude it",
     ),

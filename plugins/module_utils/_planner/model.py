@@ -188,8 +188,8 @@ class Room:
     """What a possible destination still has: ``free`` by resource class (Placement).
 
     ``unusable``: why it takes no guest now (disabled, down, forced_down), "" when it does.
-    ``closing``: it is to be drained itself in this run. ``hypervisor_version``: as Nova numbers it
-    (8002000 is QEMU 8.2.0), 0 when it is not known. ``numa``: its cells, where they are known.
+    ``closing``: it is to be drained itself, or spoken for. ``hypervisor_version``: as Nova numbers
+    it (8002000 is QEMU 8.2.0), 0 when it is not known. ``numa``: its cells, where they are known.
     """
 
     host: str
@@ -333,7 +333,8 @@ class Options:
     ``dirty_rates``: guest id -> MiB/s, where measured. ``hypervisors``: Nova's names of the hosts
     whose libvirt can be asked. ``unreachable_ms``: for how long a guest may be silent.
     ``destinations``: planned (the plan names each guest's host) or scheduler (Nova chooses).
-    ``incompatible``: guest id -> hosts that cannot take it as it runs.
+    ``incompatible``: guest id -> hosts that cannot take it as it runs. ``avoid``: hosts that get no
+    guest, such as those that are drained next.
     """
 
     max_parallel: int = 1
@@ -373,6 +374,7 @@ class Options:
     destinations: str = "scheduler"
     topologies: Mapping[str, HostNuma] = field(default_factory=dict)
     incompatible: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    avoid: tuple[str, ...] = ()
 
 
 # --- What was judged and planned ---------------------------------------------------------

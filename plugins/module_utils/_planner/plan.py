@@ -58,7 +58,7 @@ def newest_by_guest(migrations: Iterable[Migration]) -> dict[str, Migration]:
 
 def make_plan(survey: Survey, options: Options, since: str = "") -> Plan:
     """Judge, place and order every guest of the survey. ``since``: see eligibility.Context."""
-    survey = replace(survey, rooms=tuple(_with_cells(room, options) for room in survey.rooms))
+    survey = replace(survey, rooms=tuple(_as_told(room, options) for room in survey.rooms))
     newest = newest_by_guest((*survey.migrations, *survey.finished))
     contexts = {
         guest.id: Context(
@@ -88,9 +88,10 @@ def make_plan(survey: Survey, options: Options, since: str = "") -> Plan:
     )
 
 
-def _with_cells(room: Room, options: Options) -> Room:
-    numa = options.topologies.get(room.host)
-    return replace(room, numa=numa) if numa is not None else room
+def _as_told(room: Room, options: Options) -> Room:
+    """The room with what the operator knows of it: its cells, and that it is to be avoided."""
+    numa = options.topologies.get(room.host, room.numa)
+    return replace(room, numa=numa, closing=room.closing or room.host in options.avoid)
 
 
 def bound_for(entry: PlanEntry, host: str, options: Options) -> PlanEntry:

@@ -353,7 +353,8 @@ RULES: tuple[CautionRule, ...] = (
         _nova_ends_first,
         "is expected to take longer than Nova allows it ({per_gib} s per GiB): Nova ends the"
         " migration with {action}",
-        "raise [libvirt] live_migration_completion_timeout; nova-compute takes it with SIGHUP",
+        "raise [libvirt] live_migration_completion_timeout (role nova_migration, which restarts"
+        " nova-compute when nothing moves)",
         "Nova: nova/virt/libvirt/driver.py: _live_migration_monitor",
         ("nova_conf",),
         each=True,

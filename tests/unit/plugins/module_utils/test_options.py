@@ -129,7 +129,16 @@ def test_hosts_that_are_no_list_of_names_name_the_guest(value):
 def test_the_scheduler_does_not_know_them():
     with pytest.raises(BadOption, match="needs destination: planned"):
         read_options(DEFAULTS | {"incompatible": {"g1": ["cmp-2"]}})
+    with pytest.raises(BadOption, match=r"^avoid: .* needs destination: planned"):
+        read_options(DEFAULTS | {"avoid": ["cmp-2"]})
     assert read_options(DEFAULTS | {"incompatible": {"g1": []}}).incompatible == {}
+
+
+def test_hosts_to_be_avoided_are_named_exactly():
+    planned = DEFAULTS | {"destination": "planned"}
+    assert read_options(planned | {"avoid": ["cmp-2"]}).avoid == ("cmp-2",)
+    with pytest.raises(BadOption, match=r"^avoid: "):
+        read_options(planned | {"avoid": ["cmp-*"]})
 
 
 WATCHED = {name: spec.get("default") for name, spec in WATCH_SPEC.items()}

@@ -182,6 +182,13 @@ def test_the_plan_names_a_host_for_each(who, asked):
     assert (plan.entries[0].placed, plan.entries[0].asked) == ("cmp-2", asked)
 
 
+def test_a_host_to_be_avoided_gets_nobody():
+    seen = survey(guest("a"), guest("b"), rooms=(room("cmp-2", 99), room("cmp-3")))
+    assert {e.placed for e in make_plan(seen, m.Options(avoid=("cmp-2",))).entries} == {"cmp-3"}
+    everywhere = make_plan(seen, m.Options(avoid=("cmp-2", "cmp-3")))
+    assert codes(everywhere) == {"a": "no_other_host", "b": "no_other_host"}
+
+
 def test_topologies_tell_which_cells_are_free():
     seen = survey(pinned("g1", 4), rooms=(room("cmp-2", 9), room("cmp-3", 8)))
     topologies = {"cmp-2": cells("cmp-2", 3, 3), "cmp-3": cells("cmp-3", 4)}
