@@ -32,6 +32,7 @@ OWN = {
         "report_dir",
         "fail_on_cautions",
         "accepted_cautions",
+        "see_destinations",
         *BESIDE,
     },
     "host_return": {"api_host"},
@@ -181,7 +182,10 @@ def test_api_tasks_run_where_the_api_is_and_without_becoming_root(role):
 
 
 def test_the_preflight_offers_the_drain_s_options_and_passes_them_on():
-    """Those that no role variable of its own stands for are taken from host_drain's variables."""
+    """Those that no role variable of its own stands for are taken from host_drain's variables.
+
+    What the hypervisors told is added to some of them.
+    """
     tasks = load("preflight", "tasks/plan.yml")
     (passed,) = (t for t in tasks if "lowtide.compute.nova_drain_info" in t)
     given = passed["lowtide.compute.nova_drain_info"]
@@ -189,7 +193,7 @@ def test_the_preflight_offers_the_drain_s_options_and_passes_them_on():
     named = load("preflight", "vars/main.yml")["__preflight_names"]
     own = {"host", "hosts", "show", "nova_conf", "migration_network"}
     assert set(named) == set(nova_drain_info.SPEC) - own
-    for option in set(named) - {"dirty_rates"}:
+    for option in set(named) - {"dirty_rates", "topologies", "incompatible"}:
         assert given[option].startswith(f"{{{{ __preflight_options.{option} | default(omit"), option
     assert {f"host_drain_{option}" for option in named} <= set(
         load("host_drain", "defaults/main.yml")
