@@ -18,6 +18,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud import looks_like_uuid
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.nova import Nova
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.rooms import unusable
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.topology_api import (
     Placed,
     TopologyApi,
@@ -87,7 +88,7 @@ def rooms_asked(
         raise BadOption(
             "topologies", host, "is no host of this cloud", "Use the names that Nova gives hosts"
         )
-    usable = {s.host for s in services.values() if s.enabled and s.up and not s.forced_down}
+    usable = {service.host for service in services.values() if not unusable(service)}
     free, roots = api.free(), {host: root for root, host in nova.hypervisors().items()}
     rooms = []
     for host in _hosts(params, services.keys(), usable, nova):

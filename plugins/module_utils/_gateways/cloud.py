@@ -17,17 +17,11 @@ from ansible_collections.lowtide.compute.plugins.module_utils._gateways.api impo
     Json,
     Session,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.fleet import (
-    room_from,
-    traits_by_root,
-)
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.image import Image
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.network import Network
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.nova import Nova
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.placement import (
-    Placement,
-    free_by_root,
-)
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.placement import Placement
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.rooms import rooms_from
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.volume import Volume
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.wires import Wire, Wires
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.destinations import (
@@ -340,19 +334,7 @@ class OpenStackCloud:
         }
 
     def _rooms(self, services: Iterable[Service], aggregates: Iterable[Json]) -> tuple[Room, ...]:
-        summaries = self._placement.summaries()
-        free, traits = free_by_root(summaries), traits_by_root(summaries)
-        nodes = {node["service"]["host"]: node for node in self._nodes}
-        return tuple(
-            room_from(
-                service,
-                nodes.get(service.host, {}),
-                free,
-                traits,
-                [each["name"] for each in aggregates if service.host in each["hosts"]],
-            )
-            for service in services
-        )
+        return rooms_from(services, self._nodes, aggregates, self._placement.summaries())
 
     def _with_candidates(
         self, guests: tuple[Guest, ...], aggregates: Iterable[Json]

@@ -29,10 +29,6 @@ class Placement:
         self._api = api
         self._roots: dict[str, str] = {}
 
-    def free_room(self) -> dict[str, dict[str, int]]:
-        """Root provider -> resource class -> free, for every node with memory left. One call."""
-        return free_by_root(self.summaries())
-
     def summaries(self) -> Mapping[str, dict]:
         """Provider -> root, traits, and capacity and usage by resource class. One call.
 
@@ -114,3 +110,11 @@ def free_by_root(summaries: Mapping[str, dict]) -> dict[str, dict[str, int]]:
         for resource, amount in summary["resources"].items():
             free[summary["root_provider_uuid"]][resource] += amount["capacity"] - amount["used"]
     return {root: dict(resources) for root, resources in free.items()}
+
+
+def traits_by_root(summaries: Mapping[str, dict]) -> dict[str, frozenset[str]]:
+    """Root provider -> the traits of its tree."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for summary in summaries.values():
+        found[summary["root_provider_uuid"]].update(summary["traits"])
+    return {root: frozenset(traits) for root, traits in found.items()}

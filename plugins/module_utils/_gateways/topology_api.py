@@ -25,7 +25,9 @@ from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud im
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.nova import FLAVORS
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.placement import (
     MICROVERSION,
+    Placement,
     free_by_root,
+    traits_by_root,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import Guest
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import (
@@ -154,13 +156,8 @@ class TopologyApi:
 
         Nodes without any memory left are not in it.
         """
-        query = {"resources": "MEMORY_MB:1"}
-        body = self._placement.get("/allocation_candidates", query, microversion=MICROVERSION)
-        summaries = body["provider_summaries"]
-        traits: dict[str, set[str]] = {}
-        for summary in summaries.values():
-            traits.setdefault(summary["root_provider_uuid"], set()).update(summary["traits"])
-        free = free_by_root(summaries)
+        summaries = Placement(self._placement).summaries()
+        free, traits = free_by_root(summaries), traits_by_root(summaries)
         return {root: (free[root], tuple(sorted(traits[root]))) for root in free}
 
     def ratios(self, root: str) -> tuple[float | None, float | None]:

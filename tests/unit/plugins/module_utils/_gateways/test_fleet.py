@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.fleet import (
-    Fleet,
-    unusable,
-)
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.fleet import Fleet
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.rooms import unusable
 from tests.unit.support import service
 
 SERVICES = [
