@@ -72,7 +72,10 @@ def write_inventory(site: Site) -> Path:
             _let_out(machine, key_file(settings).read_text(), known.read_text())
     hosts = {machine.name: {"ansible_host": machine.address} for machine in site.hosts.values()}
     observer = {site.observer.name: {"ansible_host": site.observer.address}}
-    options = f"-o UserKnownHostsFile={known} -o IdentitiesOnly=yes"
+    # Kept connections are named by address, and each lab has the same ones. Not Ansible's own
+    # variable for their directory: testinfra does not heed it.
+    kept = f"-o ControlPath={settings.control_dir}/%C"
+    options = f"-o UserKnownHostsFile={known} -o IdentitiesOnly=yes {kept}"
     inventory = {
         "all": {
             "children": {"compute": {"hosts": hosts}, "observer": {"hosts": observer}},
@@ -80,8 +83,7 @@ def write_inventory(site: Site) -> Path:
                 "ansible_user": "root",
                 "ansible_ssh_private_key_file": str(key_file(settings)),
                 "ansible_ssh_common_args": options,
-                # Kept connections are named by address, and each lab has the same ones.
-                "ansible_control_path_dir": str(settings.control_dir),
+                "ansible_pipelining": True,
                 "ansible_python_interpreter": "/usr/bin/python3",
             },
         }

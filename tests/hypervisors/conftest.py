@@ -53,14 +53,11 @@ class Hypervisors:
         command = ["ansible", name, f"--inventory={self.inventory}", "--one-line", *settings]
         command.append(f"--module-name=lowtide.compute.{module}")
         command += [f"--args={json.dumps(arguments)}"] if arguments else []
-        # Connections are kept by address, and each lab on this machine has the same ones.
-        kept = self.site.settings.state / "cp"
         return subprocess.Popen(
             self.site.control.argv(*command, net_only=True),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "ANSIBLE_SSH_CONTROL_PATH_DIR": str(kept)},
             cwd=ROOT,
         )
 

@@ -92,11 +92,7 @@ class Network:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={
-                **os.environ,
-                "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.site.settings.state / "cp"),
-                "ANSIBLE_NOCOLOR": "1",
-            },
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
             cwd=ROOT,
         )
 

@@ -97,12 +97,7 @@ class Role:
             cwd=ROOT,
             check=False,
             timeout=PLAY_SECONDS,
-            env={
-                **os.environ,
-                "ANSIBLE_SSH_CONTROL_PATH_DIR": str(site.settings.state / "cp"),
-                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-                "ANSIBLE_PIPELINING": "true",
-            },
+            env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
         )
         assert "{" in done.stdout, done.stderr
         return json.loads(done.stdout[done.stdout.index("{") :])

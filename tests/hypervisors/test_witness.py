@@ -105,8 +105,6 @@ def run_lab(state: Path, *words: str, seconds: float) -> subprocess.CompletedPro
         "LAB_STATE": str(state),
         "LAB_BACKEND": "hypervisors",
         "OS_CLIENT_CONFIG_FILE": str(state / "clouds.yaml"),
-        # Connections are kept by address, and each lab on this machine has the same ones.
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(state / "cp"),
     }
     return subprocess.run(
         [ROOT / "lab" / "lab", *words],
