@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.lowtide.compute.plugins.module_utils._errors import BadOption, DoesNotFit
@@ -18,7 +17,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._gateways.topology
     TopologyApi,
     open_topology_api,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.wires import Wire, Wires
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.wires import Wires
 from ansible_collections.lowtide.compute.plugins.module_utils._module import Task
 from ansible_collections.lowtide.compute.plugins.module_utils._numa_asked import (
     guests_asked,
@@ -42,10 +41,10 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_mode
     FIT,
     NO_FIT,
     UNKNOWN,
+    NumaPort,
     NumaVerdict,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_request import (
-    NumaPort,
     NumaRequestError,
     request_of,
 )
@@ -102,11 +101,12 @@ def check_fit(task: Task) -> dict[str, Any]:
     return result
 
 
-def _asker(guest: Guest, wires: Iterable[Wire], api: TopologyApi, named: Collection[str]) -> Asker:
+def _asker(
+    guest: Guest, ports: Iterable[NumaPort], api: TopologyApi, named: Collection[str]
+) -> Asker:
     """``named``: hosts that are asked about; where its cells are matters only on one of them."""
     told = {"id": guest.id, "name": guest.name, "flavor": guest.flavor_name, "host": guest.host}
     specs, properties = guest.extra_specs, guest.image_properties
-    ports = [NumaPort(**asdict(wire)) for wire in wires]
     try:
         request = request_of(guest.vcpus, guest.ram_mib, specs, properties, ports)
     except NumaRequestError as error:

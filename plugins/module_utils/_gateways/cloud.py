@@ -8,7 +8,7 @@ This module util is **PRIVATE** to the collection: it may change without notice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._gateways.nova imp
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.placement import Placement
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.rooms import rooms_from
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.volume import Volume
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.wires import Wire, Wires
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.wires import Wires
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.destinations import (
     traits_asked,
 )
@@ -44,9 +44,11 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.model imp
     Service,
     Survey,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import GuestNuma
-from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_request import (
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import (
+    GuestNuma,
     NumaPort,
+)
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_request import (
     NumaRequestError,
     request_of,
 )
@@ -403,9 +405,8 @@ class OpenStackCloud:
         return roots[0]
 
 
-def _asked_of_cells(guest: Guest, wires: Iterable[Wire]) -> GuestNuma | None:
+def _asked_of_cells(guest: Guest, ports: Iterable[NumaPort]) -> GuestNuma | None:
     """``None`` for a guest whose flavor and image Nova would refuse by now."""
-    ports = [NumaPort(**asdict(wire)) for wire in wires]
     specs, properties = guest.extra_specs, guest.image_properties
     try:
         return request_of(guest.vcpus, guest.ram_mib, specs, properties, ports)

@@ -113,6 +113,16 @@ class GuestCell:
 
 
 @dataclass(frozen=True, slots=True)
+class NumaPort:
+    """A port of a guest, and its network. ``affinity``: its numa_affinity_policy, or ""."""
+
+    vnic_type: str = "normal"
+    physical_network: str = ""
+    tunnelled: bool = False
+    affinity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PciRequest:
     """``count`` devices. ``alias`` of the flavor, or ``physical_network`` of an SR-IOV port.
 

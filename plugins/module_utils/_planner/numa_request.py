@@ -21,6 +21,7 @@ from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_mode
     SMALL_PAGES,
     GuestCell,
     GuestNuma,
+    NumaPort,
     PciRequest,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_sets import cpu_set
@@ -51,16 +52,6 @@ class NumaRequestError(ValueError):
     def __init__(self, key: str, value: object, reason: str) -> None:
         super().__init__(f"{key}: {str(value)!r} {reason}")
         self.key, self.value, self.reason = key, str(value), reason
-
-
-@dataclass(frozen=True, slots=True)
-class NumaPort:
-    """A port of a guest, and its network. ``affinity``: its numa_affinity_policy, or ""."""
-
-    vnic_type: str = "normal"
-    physical_network: str = ""
-    tunnelled: bool = False
-    affinity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

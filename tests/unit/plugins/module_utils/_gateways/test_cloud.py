@@ -13,13 +13,13 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud import OpenStackCloud
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.wires import Wire
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.model import (
     Binding,
     Group,
     Port,
     Scope,
 )
+from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import NumaPort
 from tests.unit.support import guest, migration, service
 
 HOST = Scope(host="cmp-1")
@@ -336,7 +336,7 @@ class FakeWires:
 
     def of_guests(self, guest_ids):
         self.asked += guest_ids
-        return {each: (Wire("direct", "physnet1"),) for each in guest_ids}
+        return {each: (NumaPort("direct", "physnet1"),) for each in guest_ids}
 
 
 def test_what_guests_ask_of_cells_is_known():

@@ -14,10 +14,11 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import (
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.topology_api import (
     TopologyApi,
 )
-from ansible_collections.lowtide.compute.plugins.module_utils._gateways.wires import Wire, Wires
+from ansible_collections.lowtide.compute.plugins.module_utils._gateways.wires import Wires
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_model import (
     CellFit,
     GuestCell,
+    NumaPort,
 )
 from tests.unit.support import guest
 
@@ -189,14 +190,14 @@ def port(network="n1", **more):
 )
 def test_a_port_has_the_network_of_its_wire(network, wire):
     answers = {"/ports": {"ports": [port()]}, "/networks/n1": {"network": network}}
-    assert Wires(FakeApi(**answers)).of_guests(["g1"]) == {"g1": (Wire("normal", *wire),)}
+    assert Wires(FakeApi(**answers)).of_guests(["g1"]) == {"g1": (NumaPort("normal", *wire),)}
 
 
 def test_a_port_says_its_own_wishes_and_each_network_is_read_once():
     direct = port(**{"binding:vnic_type": "direct", "numa_affinity_policy": "required"})
     neutron = FakeApi(**{"/ports": {"ports": [direct, port()]}, "/networks/n1": {"network": {}}})
     found = Wires(neutron).of_guests(["g1"])["g1"]
-    assert found == (Wire("direct", affinity="required"), Wire())
+    assert found == (NumaPort("direct", affinity="required"), NumaPort())
     assert [path for path, _query in neutron.asked] == ["/ports", "/networks/n1"]
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from ansible_collections.lowtide.compute.plugins.module_utils._planner import numa_model as m
 from ansible_collections.lowtide.compute.plugins.module_utils._planner.numa_request import (
-    NumaPort,
     NumaRequestError,
     request_of,
 )
@@ -161,10 +160,10 @@ def test_the_affinity_is_legacy_by_default_and_may_be_the_images():
 
 def test_ports_want_devices_and_networks():
     ports = (
-        NumaPort("normal", "physnet0"),
-        NumaPort("normal", tunnelled=True),
-        NumaPort("direct", "physnet1", affinity="preferred"),
-        NumaPort("direct-physical", "physnet1"),
+        m.NumaPort("normal", "physnet0"),
+        m.NumaPort("normal", tunnelled=True),
+        m.NumaPort("direct", "physnet1", affinity="preferred"),
+        m.NumaPort("direct-physical", "physnet1"),
     )
     found = asked({"hw:pci_numa_affinity_policy": "required"}, ports=iter(ports))
     assert (found.networks, found.tunnelled) == (("physnet0", "physnet1"), True)
