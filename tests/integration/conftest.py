@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,6 +29,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = Path(__file__).with_name("scenario.yml")
+SERVER = Path(__file__).with_name("module_server.py")
 MODULES = "ansible_collections.lowtide.compute.plugins.modules"
 CLIENT = "lowtide.compute"
 START_SECONDS, SEED_SECONDS, MODULE_SECONDS = 300, 900, 600
@@ -177,10 +180,34 @@ class Outcome(dict):
 
 
 Runner = Callable[..., Outcome]
+RunProcess = Callable[[dict[str, Any], str], str]
+
+
+@pytest.fixture(scope="session")
+def run_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunProcess]:
+    """``run_process(request, arguments)``: what the module prints (module_server.py)."""
+    path = tmp_path_factory.mktemp("modules") / "socket"
+    command = [sys.executable, SERVER, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as server:
+
+        def run(request: dict[str, Any], arguments: str) -> str:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(MODULE_SECONDS)
+                connection.connect(str(path))
+                connection.sendall(f"{json.dumps(request)}\n{arguments}".encode())
+                connection.shutdown(socket.SHUT_WR)
+                with connection.makefile("r") as printed:
+                    return printed.read()
+
+        try:
+            assert server.stdout.readline(), "the modules' server did not start"
+            yield run
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
 
 
 @pytest.fixture
-def run_module(lab: Lab, tmp_path: Path) -> Runner:
+def run_module(lab: Lab, tmp_path: Path, run_process: RunProcess) -> Runner:
     """``run_module(name, check=False, diff=False, environment={}, **options)`` -> Outcome.
 
     The module runs in a process of its own with its arguments on stdin, as Ansible runs it.
@@ -199,22 +226,18 @@ def run_module(lab: Lab, tmp_path: Path) -> Runner:
         inherited["OS_CLIENT_CONFIG_FILE"] = str(lab.clouds_file)
         arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
         since = time.time()
-        done = subprocess.run(
-            [sys.executable, "-m", f"{MODULES}.{name}"],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-            env={**inherited, **(environment or {})},
+        request = {
+            "module": f"{MODULES}.{name}",
+            "environment": {**inherited, **(environment or {})},
             # No clouds.yaml lies about here.
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=MODULE_SECONDS,
-            check=False,
-        )
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        assert lines, f"{name} returned nothing: {done.stdout}{done.stderr}"
+            "directory": str(tmp_path),
+        }
+        output = run_process(request, json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+        lines = [line for line in output.splitlines() if line.startswith("{")]
+        assert lines, f"{name} returned nothing: {output}"
         outcome = Outcome(json.loads(lines[-1]))
         outcome.calls = lab.requests(since)
-        outcome.output = done.stdout + done.stderr
+        outcome.output = output
         return outcome
 
     return run
