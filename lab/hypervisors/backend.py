@@ -33,7 +33,7 @@ name: default
 hosts: [{name: cmp-1}, {name: cmp-2}, {name: cmp-3}]
 """
 SHARED, BARE = "shared", "bare"
-COMPUTE_SECONDS = 60.0
+COMPUTE_SECONDS = 180.0
 COMMANDS = ("ip", "nsenter", "tc", "unshare")
 EMBEDDED_ONLY = (
     "only the embedded lab injects faults and logs requests; here, crash a host, limit the "

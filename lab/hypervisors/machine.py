@@ -24,7 +24,7 @@ INIT = "init"
 UNIT_SUFFIX = ".unit"
 # Where a machine with systemd sees its directory of logs.
 LOG_DIR = "/var/log/lab"
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = 180.0
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",

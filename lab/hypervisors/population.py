@@ -38,7 +38,7 @@ IMAGE_PROPERTIES = {
 OPEN_PROTOCOLS = ("icmp", "tcp", "udp")
 # What a guest's kernel and its own programs take of its memory.
 OVERHEAD_MIB = 96
-AGENT_SECONDS = 90.0
+AGENT_SECONDS = 300.0
 CALL_SECONDS = 5.0
 Armer = Callable[[str, str], None]
 

@@ -25,7 +25,7 @@ from lab.hypervisors.site import Site
 
 ROOT = Path(__file__).parents[2]
 BRIDGE = "br-phys"
-BOOT_SECONDS, MODULE_SECONDS = 90, 180
+BOOT_SECONDS, MODULE_SECONDS = 300, 400
 
 
 @pytest.fixture(scope="session", autouse=True)

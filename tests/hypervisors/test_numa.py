@@ -179,7 +179,7 @@ with base.cursor() as cursor:
         rows += cursor.fetchall()
 print(json.dumps(dict(rows)))
 """
-RECORD_SECONDS = 90
+RECORD_SECONDS = 240
 
 
 @dataclass(frozen=True)

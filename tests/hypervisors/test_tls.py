@@ -26,7 +26,7 @@ from lab.hypervisors.fabric import MIGRATION_BRIDGE
 from lab.hypervisors.settings import migration_address
 from tests.hypervisors.conftest import ROOT, Hypervisors, Vm
 
-PLAY_SECONDS, MOVE_SECONDS = 300, 120
+PLAY_SECONDS, MOVE_SECONDS = 600, 300
 HOSTS = ("cmp-1", "cmp-2")
 #: The guest's kernel has this of its command line in several places of its memory.
 MARKER = "lab.ip="

@@ -46,7 +46,7 @@ SOON = {
     "max_attempts": 1,
     "progress": "none",
 }
-LAB_SECONDS, DRAIN_SECONDS = 600, 300
+LAB_SECONDS, DRAIN_SECONDS = 900, 600
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from lab.hypervisors.control.config import PROGRAMS, PYTHON
 from lab.hypervisors.control.services import FAMILIES, Service
 from lab.hypervisors.machine import ENVIRONMENT, Machine
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 
 
 class Nurseries:

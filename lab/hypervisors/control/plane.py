@@ -19,7 +19,7 @@ from lab.hypervisors.machine import Machine
 from lab.ini import render
 from lab.scenario import Scenario
 
-START_SECONDS = 180.0
+START_SECONDS = 400.0
 POLL_SECONDS = 0.05
 TAIL_LINES = 20
 

@@ -15,7 +15,7 @@ import testinfra
 SCENARIO = Path(__file__).parents[1]
 INVENTORY = Path(os.environ["LAB_STATE"]) / "inventory.yml"
 HOSTS = ("cmp-1", "cmp-2", "cmp-3")
-PLAY_SECONDS = 500
+PLAY_SECONDS = 900
 
 
 def connect(name):

@@ -20,8 +20,8 @@ SCENARIO = Path(__file__).parents[1]
 LAB = SCENARIO.parents[1] / "lab" / "lab"
 INVENTORY = Path(os.environ["LAB_STATE"]) / "inventory.yml"
 PATH = "/etc/nova/nova.conf.d/90-lowtide-migration.conf"
-PLAY_SECONDS = 500
-MOVE_SECONDS = 180
+PLAY_SECONDS = 900
+MOVE_SECONDS = 400
 QUIET = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
 #: What is in prepare.yml, word for word: every file below /etc, but for the guests that are there.
 SUM = (
