@@ -24,7 +24,7 @@ bench-configure:  ## drain such a host before and after migration_configure (roo
 bench-plan:  ## time the plans of a fleet and of one host, from 10 to 1,000 hosts
 	@.ci/bench plan $(ARGS)
 
-bench-preflight:  ## ask the pre-flight, then Nova, about the moves of 200 populations (half an hour)
+bench-preflight:  ## ask the pre-flight, then Nova, about the moves of 200 populations
 	@.ci/bench-preflight $(ARGS)
 
 test:  ## everything that must pass (PARTS="unit lint" runs only these)

@@ -95,7 +95,8 @@ def rooms_asked(
         root = roots.get(host, "")
         resources, traits = free.get(root, ({}, ()))
         numa = _completed(host, root, topologies[host], api) if host in topologies else None
-        rooms.append(Room(host, resources, usable=host in usable, traits=traits, numa=numa))
+        why = unusable(services[host])
+        rooms.append(Room(host, resources, unusable=why, traits=traits, numa=numa))
     return rooms
 
 

@@ -52,13 +52,11 @@ def _room(
 ) -> Room:
     """A host, of what three APIs say of it. ``free`` and ``traits``: by root provider."""
     root = node.get("id", "")
-    why = unusable(service) or ("" if node else "no_compute_node")
     return Room(
         host=service.host,
         free=free.get(root, {}),
         availability_zone=service.availability_zone,
-        usable=not why,
-        unusable=why,
+        unusable=unusable(service) or ("" if node else "no_compute_node"),
         aggregates=tuple(sorted(aggregates)),
         traits=tuple(sorted(traits.get(root, ()))),
         hypervisor_type=node.get("hypervisor_type") or "",

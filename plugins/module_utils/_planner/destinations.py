@@ -20,7 +20,7 @@ Test = Callable[[Guest, Room, "Room | None"], bool]
 
 def is_open(room: Room) -> bool:
     """Does it take guests, and will it for as long as this run lasts?"""
-    return room.usable and not room.unusable and not room.closing
+    return room.usable and not room.closing
 
 
 def in_zone(guest: Guest, room: Room, _home: Room | None = None) -> bool:

@@ -195,7 +195,6 @@ class Room:
     host: str
     free: Mapping[str, int]
     availability_zone: str = ""
-    usable: bool = True
     unusable: str = ""
     closing: bool = False
     aggregates: tuple[str, ...] = ()
@@ -203,6 +202,11 @@ class Room:
     hypervisor_type: str = ""
     hypervisor_version: int = 0
     numa: HostNuma | None = None
+
+    @property
+    def usable(self) -> bool:
+        """It takes guests now."""
+        return not self.unusable
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def test_disks_that_placement_does_not_count_on_the_host_are_no_limit():
     ("why", "down"), [("", False), ("disabled", False), ("down", True), ("forced_down", True)]
 )
 def test_guests_leave_a_disabled_host_but_no_dead_one(why, down):
-    seen = _fleet.fleet_host(room(usable=not why, unusable=why), {})
+    seen = _fleet.fleet_host(room(unusable=why), {})
     assert (seen.unusable, seen.down) == (why, down)
 
 

@@ -129,7 +129,7 @@ def clouds(draw, most=8):
             host,
             free={k: draw(st.integers(-1, 6)) * v for k, v in resources().items()},
             availability_zone=draw(st.sampled_from(["nova", "edge"])),
-            usable=draw(st.sampled_from([True, True, True, False])),
+            unusable=draw(st.sampled_from(["", "", "", "disabled"])),
         )
         for host in hosts
     ]

@@ -304,7 +304,7 @@ CASES = {
     "no_other_host": Case(
         guest(),
         m.BLOCKED,
-        sees={"rooms": (room(SOURCE), room("cmp-2", usable=False))},
+        sees={"rooms": (room(SOURCE), room("cmp-2", unusable="disabled"))},
         miss_sees={"rooms": (room(SOURCE), room("cmp-2"))},
         gives="active",
     ),
@@ -699,7 +699,7 @@ def test_destinations_are_usable_others_the_roomiest_first():
         room("cmp-2", 2),
         room("cmp-4", 5),
         room("cmp-3", 5),
-        room("cmp-5", 50, usable=False),
+        room("cmp-5", 50, unusable="disabled"),
     )
     found = destinations(guest(), context(rooms=rooms))
     assert [each.host for each in found] == ["cmp-3", "cmp-4", "cmp-2"]
@@ -783,9 +783,7 @@ def test_an_older_hypervisor_is_named():
     assert "(QEMU 6.2.1; here QEMU 8.2.0)" in judge(guest(), context(rooms=rooms)).reason
 
 
-@pytest.mark.parametrize(
-    "closed", [{"usable": False}, {"unusable": "disabled"}, {"closing": True}], ids=str
-)
+@pytest.mark.parametrize("closed", [{"unusable": "disabled"}, {"closing": True}], ids=str)
 def test_closed_hosts_take_nobody(closed):
     assert destinations(guest(), context(rooms=(room("cmp-2", **closed),))) == ()
 
