@@ -84,7 +84,7 @@ def test_what_was_asked_for_in_vain_is_a_note_of_the_plan(rows, plan):
     assert finding.startswith("instance hw:wrs:live_migration_timeout: 'soon' is ignored")
     assert finding in rows["veteran"]["notes"]
     # The table is as wide as a terminal.
-    assert finding in " ".join(line.strip() for line in plan["table"])
+    assert f"NOTE veteran: {finding}" in " ".join(line.strip() for line in plan["table"])
     assert [row["name"] for row in plan["guests"] if row["policy_findings"]] == ["veteran"]
 
 

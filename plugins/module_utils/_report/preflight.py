@@ -259,7 +259,22 @@ def _guest_lines(plan: Plan, options: Options) -> list[str]:
     lines = [f"  {line}"[:WIDTH] for line in table(rows)]
     if len(plan.entries) > len(shown):
         lines.append(f"  and {len(plan.entries) - len(shown)} more, in the result's `guests`")
-    return lines + _wrapped("  ", _basis(plan, options)) if _moving(plan) else lines
+    if _moving(plan):
+        lines += _wrapped("  ", _basis(plan, options))
+    return lines + _note_lines(plan)
+
+
+def _note_lines(plan: Plan) -> list[str]:
+    """What is worth to know of single guests: each note once, with whom it concerns."""
+    noted: dict[str, list[str]] = {}
+    for entry in plan.entries:
+        for note in entry.verdict.notes:
+            noted.setdefault(note, []).append(entry.guest.name)
+    return [
+        line
+        for note, names in noted.items()
+        for line in _wrapped("  NOTE ", f"{_some(names)}: {note}")
+    ]
 
 
 def _guest_row(entry: PlanEntry, options: Options) -> tuple[str, ...]:

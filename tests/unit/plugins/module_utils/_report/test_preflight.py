@@ -51,6 +51,12 @@ def test_the_table_says_first_what_matters_first():
     assert "NOT SEEN nova.conf of the host, so not checked: cap_of_one" in text
 
 
+def test_a_note_is_told_once_with_all_whom_it_concerns():
+    moving = plan(entry(notes=("locked", "paused")), entry("vm-b", notes=("locked",)))
+    lines = preflight.preflight_lines(moving, pm.Preflight(), m.Options())
+    assert lines[-2:] == ["  NOTE vm-a, vm-b: locked", "  NOTE vm-a: paused"]
+
+
 def test_it_shows_what_the_estimates_rest_upon():
     moving = plan(entry(), entry("vm-b"))
     options = m.Options(dirty_rates={"id-vm-a": 12.4}, bandwidth_mib_s=500.0, max_parallel=2)
