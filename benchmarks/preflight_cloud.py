@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
-import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,6 @@ from ansible_collections.lowtide.compute.plugins.module_utils._errors import Ref
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.cloud import OpenStackCloud
 from ansible_collections.lowtide.compute.plugins.module_utils._gateways.nova import Nova
 
-LAB = pathlib.Path(__file__).resolve().parent.parent / "lab" / "lab"
 #: The first with `host` for new servers; later ones return nothing more that is needed here.
 MICROVERSION = "2.74"
 PATIENCE_SECONDS = 180.0
@@ -38,10 +36,14 @@ class Outcome:
     words: str = ""
 
 
-def topologies() -> dict[str, Row]:
+def topologies(hosts: Iterable[str]) -> dict[str, Row]:
     """Host -> its cells and devices, as Nova counts them now."""
-    told = subprocess.run([LAB, "topology", "--json"], check=True, capture_output=True, text=True)
-    return json.loads(told.stdout)
+    control = f"http://127.0.0.1:{int(os.environ['LAB_PORT_BASE']) + 999}"
+    found = {}
+    for host in hosts:
+        with urllib.request.urlopen(f"{control}/hosts/{host}/topology", timeout=30) as answer:
+            found[host] = json.load(answer)
+    return found
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:

@@ -61,8 +61,8 @@ class Oracle:
 
     def verdicts(self, guest_id: str) -> tuple[str, dict[str, Verdict]]:
         """The guest's host, and host -> verdict of every other one. What refuses first counts."""
-        seen = topologies()
         survey = self.cloud.survey(Scope(guest_ids=(guest_id,)))
+        seen = topologies(room.host for room in survey.rooms)
         (guest,) = survey.guests
         rooms = [replace(r, numa=decode(HostNuma, seen[r.host])) for r in survey.rooms]
         found = self._numa_check(guest_id, seen, [r.host for r in rooms if r.host != guest.host])
